@@ -1,0 +1,5 @@
+"""`python -m runner`, the same as the `runner` command."""
+
+from runner.cli.main import main
+
+main()

@@ -1,0 +1,63 @@
+"""What several commands share: opening a recipe and checking all of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+from runner.diagnostics import Diagnostic, sort_diagnostics
+from runner.project import Project, find_project
+from runner.recipe.check import check
+from runner.recipe.compose import PROFILES, compose
+from runner.recipe.document import Document
+from runner.recipe.graph import Library, check_needs
+from runner.recipe.kinds import kind_names
+from runner.recipe.load import Refused, find_recipe
+from runner.recipe.resolve import Recipe, resolve
+from runner.record import latest
+
+
+def recipe_argument(function: Callable[..., Any]) -> Callable[..., Any]:
+    return click.argument("recipe", metavar="RECIPE")(function)
+
+
+def profile_option(function: Callable[..., Any]) -> Callable[..., Any]:
+    return click.option(
+        "--profile",
+        type=click.Choice(PROFILES),
+        default="full",
+        show_default=True,
+        help="`full` runs the recipe as written; `smoke` the same pipeline, tiny, on a CPU.",
+    )(function)
+
+
+def set_option(function: Callable[..., Any]) -> Callable[..., Any]:
+    return click.option("--set", "sets", multiple=True, metavar="KEY=VALUE", help="Change a key for this call.")(
+        function
+    )
+
+
+def check_recipe(library: Library, file: Path, sets: tuple[str, ...] = ()) -> tuple[Document | None, list[Diagnostic]]:
+    """The composed recipe, and everything wrong with it; None where it can't even be composed."""
+    try:
+        doc = compose(library.project, file, profile=library.profile, sets=sets)
+    except Refused as refused:
+        return None, refused.diagnostics
+    found = check(doc)
+    if not any(d.code in ("R009", "R010") for d in found) and doc.keys["kind"].value in kind_names():
+        found += check_needs(library, doc)
+    return doc, sort_diagnostics(found)
+
+
+def open_recipe(name: str, profile: str, sets: tuple[str, ...] = ()) -> tuple[Project, Recipe, list[Diagnostic]]:
+    """A recipe ready to render, with its warnings. Raises Refused where it has errors."""
+    project = find_project()
+    library = Library(project, profile)
+    doc, found = check_recipe(library, find_recipe(project, name), sets)
+    if doc is None or any(d.is_error for d in found):
+        raise Refused(*found)
+    recipe = resolve(project, doc, profile, lambda r, p: latest(project, r, p), library=library)
+    return project, recipe, found

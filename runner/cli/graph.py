@@ -1,0 +1,78 @@
+"""`runner graph`: the makefile that chains the recipes; the front Makefile includes it."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import click
+
+from runner.project import Project, find_project, shipped
+from runner.recipe.compose import PROFILES, compose
+from runner.recipe.document import Document
+from runner.recipe.graph import needs_of
+from runner.recipe.kinds import engine_of, kind_names
+from runner.recipe.load import Refused
+from runner.render import template_folder
+
+
+def makefile(project: Project) -> str:
+    """One target per recipe and profile, `artifacts/<recipe>/<profile>/done`, with what it is made from.
+
+    A recipe that can't be read gets a target without prerequisites, so that building it shows what is wrong.
+    """
+    lines = [
+        "# Written by `runner graph` from the recipes; make includes it. Do not edit.",
+        "",
+    ]
+    for file in project.all_recipes():
+        name = project.recipe_name(file)
+        try:
+            doc: Document | None = compose(project, file)
+        except Refused:
+            doc = None
+        for profile in PROFILES:
+            sources = [_relative(project, file), *_sources(project, doc, profile)]
+            needs = [f"artifacts/{node.value}/{profile}/done" for node in needs_of(doc).values()] if doc else []
+            target = f"artifacts/{name}/{profile}/done"
+            lines.append(f"{target}: {' '.join(map(_escape, [*sources, *needs]))}")
+            lines.append(f"\t@$(RUNNER) run {name} --profile {profile} $(RUN_FLAGS)")
+    names = [project.recipe_name(f) for f in project.all_recipes()]
+    lines += ["", f"RECIPES := {' '.join(names)}", ""]
+    return "\n".join(lines)
+
+
+def _sources(project: Project, doc: Document | None, profile: str) -> list[str]:
+    """What else a run is made from: parents, templates, and data of the smoke profile."""
+    if doc is None:
+        return []
+    found: list[Path] = []
+    files = {node.key.file for node in doc.keys.values() if node.key.is_file}
+    found += [Path(f) for f in sorted(files) if Path(f).resolve() != Path(doc.file).resolve()]
+    kind = doc.keys.get("kind")
+    if kind is not None and kind.value in kind_names():
+        folder = template_folder(str(kind.value), engine_of(str(kind.value)))
+        found += sorted(folder.rglob("*.j2"))
+    if profile == "smoke":
+        found += sorted(p for p in (shipped("data") / "smoke").iterdir() if p.is_file())
+    return [_relative(project, p) for p in found]
+
+
+def _relative(project: Project, path: Path) -> str:
+    return os.path.relpath(path.resolve(), project.root)
+
+
+def _escape(path: str) -> str:
+    return path.replace("$", "$$").replace(" ", "\\ ").replace("#", "\\#")
+
+
+@click.command()
+@click.option("--out", type=click.Path(path_type=Path, dir_okay=False), help="Write here instead of printing.")
+def command(out: Path | None) -> None:
+    """Write make targets and prerequisites for every recipe."""
+    text = makefile(find_project())
+    if out is None:
+        click.echo(text, nl=False)
+        return
+    out.parent.mkdir(parents=True, exist_ok=True)
+    out.write_text(text)

@@ -1,0 +1,107 @@
+"""The `runner` command: finds each subcommand by looking in this folder, and loads only the one that is called."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+
+import click
+
+from runner import __version__
+
+# name -> what `runner --help` says; the modules are loaded only when called, which keeps start-up in milliseconds
+COMMANDS = {
+    "list": "The catalogue of recipes",
+    "show": "What a recipe will run, and where each value came from",
+    "validate": "Everything wrong with recipes, at its line, with the mend",
+    "explain": "The long form of a diagnostic code",
+    "new": "Start a recipe from another, comments kept",
+    "render": "Write what a run would execute, and run nothing",
+    "run": "Run a recipe",
+    "graph": "Write the makefile that chains the recipes",
+    "doctor": "What this machine has and lacks",
+    "env": "Engine environments: list, build, remove",
+}
+EPILOG = """
+\b
+Examples:
+  runner validate phase4/dpo-13b
+  runner run phase4/dpo-13b --profile smoke
+  runner new phase4/my-dpo --from phase4/dpo-13b
+"""
+
+
+class Commands(click.Group):
+    """A group whose commands are modules of this package, each with a click command named `command`."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        module = importlib.import_module(f"runner.cli.{cmd_name}")
+        found: click.Command = module.command
+        return found
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        if args and not args[0].startswith("-") and args[0] not in COMMANDS:
+            import difflib
+
+            close = difflib.get_close_matches(args[0], list(COMMANDS), n=1)
+            ctx.fail(f"no command {args[0]!r}." + (f" Did you mean {close[0]!r}?" if close else ""))
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+
+@click.group(cls=Commands, epilog=EPILOG, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="runner")
+def cli() -> None:
+    """Declarative recipes for large language models: checked, planned, rendered and run on the field's own engines."""
+
+
+def main() -> None:
+    """The one error handler: a recipe's faults exit 1, usage 2, our own bugs 3, interruption 130."""
+    from runner.recipe.load import Refused
+
+    try:
+        code = cli.main(standalone_mode=False)
+    except Refused as refused:
+        from runner.cli.output import print_diagnostics
+
+        print_diagnostics(refused.diagnostics)
+        sys.exit(1)
+    except click.exceptions.Abort:
+        sys.exit(130)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(2)
+    except KeyboardInterrupt:
+        sys.exit(130)
+    except BrokenPipeError:
+        sys.stderr.close()
+        sys.exit(141)
+    except Exception as error:
+        _our_bug(error)
+        sys.exit(3)
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+def _our_bug(error: Exception) -> None:
+    import os
+    import tempfile
+    import traceback
+
+    if os.environ.get("RUNNER_DEBUG"):
+        traceback.print_exc()
+        return
+    with tempfile.NamedTemporaryFile("w", prefix="runner-bug-", suffix=".txt", delete=False) as report:
+        report.write(f"runner {__version__}, python {sys.version}\n{' '.join(sys.argv)}\n\n")
+        traceback.print_exc(file=report)
+    click.echo(f"error: this is a bug in the runner: {type(error).__name__}: {error}", err=True)
+    click.echo(f"  = help: please report it with {report.name}", err=True)

@@ -1,0 +1,47 @@
+"""Printing diagnostics; the only place that knows about terminals and colours."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterable
+
+import click
+
+from runner.diagnostics import Diagnostic, SourceLines, ansi, render_github, render_json, render_text
+
+
+def wants_colour(stream: object) -> bool:
+    tty = getattr(stream, "isatty", lambda: False)()
+    return bool(tty) and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+
+
+def print_diagnostics(diagnostics: Iterable[Diagnostic], style: str = "text") -> None:
+    """Text goes to stderr; JSON and GitHub annotations, which programs read, to stdout."""
+    listed = list(diagnostics)
+    if style == "json":
+        click.echo(render_json(listed))
+        return
+    if style == "github":
+        for d in listed:
+            click.echo(render_github(d))
+        return
+    sources = SourceLines()
+    colour = {"style": ansi} if wants_colour(sys.stderr) else {}
+    for d in listed:
+        click.echo(render_text(d, sources, **colour), err=True)
+        click.echo(err=True)
+
+
+def counted(number: int, noun: str) -> str:
+    return f"{number} {noun}" + ("" if number == 1 else "s")
+
+
+def verdict(diagnostics: Iterable[Diagnostic], recipes: int) -> str:
+    """`24 recipes: 1 error, 2 warnings`."""
+    listed = list(diagnostics)
+    errors = sum(d.is_error for d in listed)
+    warnings = len(listed) - errors
+    parts = [counted(errors, "error")] if errors else []
+    parts += [counted(warnings, "warning")] if warnings else []
+    return f"{counted(recipes, 'recipe')}: {', '.join(parts) if parts else 'ok'}"

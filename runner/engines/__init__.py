@@ -1,0 +1,48 @@
+"""Engines, found by looking: one module each, obeying the Protocol below."""
+
+from __future__ import annotations
+
+import importlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol, cast
+
+from runner.recipe.resolve import Recipe
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """A part of a run, told to the person who watches: `name`, and a sentence of what it does."""
+
+    name: str
+    does: str
+
+
+class Engine(Protocol):
+    """What the runner must know of an engine. Modules obey this; nothing inherits."""
+
+    # the environment that holds it, and the lock of that environment: runner/engines/locks/<name>.txt
+    ENVIRONMENT: str
+    # programs of runner/jobs that its runs need, copied into the run so that it stands alone
+    JOBS: tuple[str, ...]
+
+    def steps(self, recipe: Recipe) -> tuple[Step, ...]:
+        """What `launch.sh` will do, in order."""
+        ...
+
+    def context(self, recipe: Recipe) -> dict[str, Any]:
+        """What the templates see, next to what every template sees (`recipe`, `steps`, `environment`)."""
+        ...
+
+    def failure(self, log: str) -> str | None:
+        """The engine's own last error, from the end of its log; None where it says nothing clear."""
+        ...
+
+
+def load_engine(name: str) -> Engine:
+    return cast(Engine, importlib.import_module(f"runner.engines.{name}"))
+
+
+def jobs_dir() -> Path:
+    """The programs that run inside engine environments; the core never imports them."""
+    return Path(__file__).resolve().parent.parent / "jobs"

@@ -1,0 +1,80 @@
+"""An Axolotl plugin that writes what the trainer reports to metrics.jsonl, and lets CPU ranks find each other.
+
+The trainer prints its metrics without the step they belong to; a callback has both. One line per report:
+`{"step": 3, "max_steps": 40, "epoch": 0.1, "time": 1732450000.0, "loss": 7.1, ...}`, time in Unix seconds.
+"""
+
+import json
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+from accelerate.state import PartialState
+from axolotl.integrations.base import BasePlugin
+from transformers import TrainerCallback
+
+METRICS = "metrics.jsonl"
+
+
+class MetricsCallback(TrainerCallback):  # type: ignore[misc]
+    def __init__(self) -> None:
+        self.file = Path(os.environ.get("RUNNER_METRICS", METRICS))
+
+    def write(self, state: Any, values: dict[str, Any]) -> None:
+        if not state.is_world_process_zero:
+            return
+        at = {"step": state.global_step, "max_steps": state.max_steps, "epoch": state.epoch, "time": time.time()}
+        with self.file.open("a") as out:
+            out.write(json.dumps({**at, **values}) + "\n")
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        self.write(state, {"event": "begin"})
+
+    def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, Any] | None = None, **kwargs: Any) -> None:
+        numbers = {k: v for k, v in ((k, _number(v)) for k, v in (logs or {}).items()) if v is not None}
+        self.write(state, numbers)
+
+    def on_save(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        self.write(state, {"event": "save"})
+
+    def on_train_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        self.write(state, {"event": "end"})
+
+
+def _number(value: Any) -> float | int | None:
+    """Axolotl rounds some metrics into text."""
+    if isinstance(value, bool):
+        return None
+    if isinstance(value, (int, float)):
+        return value
+    try:
+        return float(value)
+    except (TypeError, ValueError):
+        return None
+
+
+class RunnerPlugin(BasePlugin):  # type: ignore[misc]
+    def add_callbacks_post_trainer(self, cfg: Any, trainer: Any) -> list[TrainerCallback]:
+        return [MetricsCallback()]
+
+
+def _gloo_without_gpus() -> None:
+    """Give CPU ranks a backend.
+
+    DeepSpeed on CPU asks Accelerate for a backend that this torch build lacks, and Accelerate then counts one process;
+    gloo is in every build. Only ranks started by torchrun on a machine without a GPU are touched.
+    """
+    if "LOCAL_RANK" not in os.environ or torch.cuda.is_available():
+        return
+    original = PartialState._prepare_backend
+
+    def prepare(self: Any, *args: Any, **kwargs: Any) -> Any:
+        backend, kind = original(self, *args, **kwargs)
+        return ("gloo" if backend in (None, "ccl", "mpi") else backend), kind
+
+    PartialState._prepare_backend = prepare
+
+
+_gloo_without_gpus()

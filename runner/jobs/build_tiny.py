@@ -1,0 +1,91 @@
+"""Builds what the smoke profile stands in for a model: a tokenizer, the text it was trained on, and a tiny random model.
+
+Runs in an engine's environment as `build_tiny.py SPEC.json`. Nothing is downloaded: the text is the Python standard
+library's own source. Each folder is made beside its place and renamed into it, so a killed build leaves nothing half done
+and two builds at once are no harm.
+"""
+
+import contextlib
+import json
+import os
+import shutil
+import sys
+import sysconfig
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+CHAT_TEMPLATE = (
+    "{% for m in messages %}{{ '<|im_start|>' + m['role'] + '\\n' + m['content'] + '<|im_end|>' + '\\n' }}{% endfor %}"
+    "{% if add_generation_prompt %}{{ '<|im_start|>assistant\\n' }}{% endif %}"
+)
+
+
+@contextlib.contextmanager
+def whole(folder: Path) -> Iterator[Path]:
+    """A temporary folder that becomes `folder` when the block ends well."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    work = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+    try:
+        yield work
+        with contextlib.suppress(OSError):  # somebody else was first, with the same content
+            work.rename(folder)
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+
+
+def sources(count: int) -> list[Path]:
+    """The first `count` modules of the standard library, by name: the same on every machine with this Python."""
+    return sorted(Path(sysconfig.get_paths()["stdlib"]).glob("*.py"))[:count]
+
+
+def build_text(folder: Path, count: int) -> None:
+    with whole(folder) as work, (work / "stdlib.jsonl").open("w") as out:
+        for file in sources(count):
+            text = file.read_text(errors="replace")
+            for start in range(0, len(text), 2000):
+                out.write(json.dumps({"text": text[start : start + 2000]}) + "\n")
+
+
+def build_model(spec: dict[str, Any]) -> None:
+    import torch
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+    from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedTokenizerFast
+
+    wanted = spec["tokenizer"]
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=wanted["vocab_size"],
+        special_tokens=wanted["special_tokens"],
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    tokenizer.train([str(f) for f in sources(wanted["text_files"])], trainer)
+    unk, bos, eos, pad = wanted["special_tokens"][:4]
+    fast = PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer, unk_token=unk, bos_token=bos, eos_token=eos, pad_token=pad, model_max_length=512
+    )
+    fast.chat_template = CHAT_TEMPLATE
+    with whole(Path(spec["path"])) as work:
+        fast.save_pretrained(work)
+        if spec["weights"]:
+            torch.manual_seed(0)
+            config = dict(spec["config"])
+            model = AutoModelForCausalLM.from_config(AutoConfig.for_model(config.pop("model_type"), **config))
+            model.save_pretrained(work)
+
+
+def main() -> None:
+    os.environ["HF_HUB_OFFLINE"] = "1"
+    spec = json.loads(Path(sys.argv[1]).read_text())
+    if not Path(spec["text"]).exists():
+        build_text(Path(spec["text"]), spec["tokenizer"]["text_files"])
+    if not Path(spec["path"]).exists():
+        build_model(spec)
+
+
+if __name__ == "__main__":
+    main()

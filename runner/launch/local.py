@@ -1,0 +1,162 @@
+"""launch.sh as processes of this machine: started in their own group, watched, and never left behind."""
+
+from __future__ import annotations
+
+import os
+import resource
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from runner.record import LOG, read_metrics
+
+POLL_S = 0.2
+# how long a process group may take to end after SIGINT, then after SIGTERM, before it is killed
+GRACE_S = (30.0, 10.0)
+
+
+@dataclass(slots=True)
+class Progress:
+    """Where a run stands. `step` and `max_steps` are the trainer's; `part` is the step of launch.sh."""
+
+    part: str = "start"
+    step: int = 0
+    max_steps: int = 0
+    loss: float | None = None
+    tokens_per_s: float | None = None
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """How it ended: exit code, seconds of each part of launch.sh, peak resident memory of a process in GiB."""
+
+    code: int
+    interrupted: bool
+    seconds: float
+    parts: dict[str, float]
+    peak_rss_gib: float
+
+
+Watch = Callable[[Progress], None]
+
+
+def launch(run: Path, watch: Watch, *, environment: dict[str, str] | None = None) -> Ended:
+    """Run `launch.sh` of a run directory to its end, its output going to log.txt.
+
+    Ctrl-C and SIGTERM are passed on to the whole process group, which gets `GRACE_S` to end by itself.
+    """
+    started = time.monotonic()
+    with (run / LOG).open("ab") as log:
+        log_start = log.tell()
+        process = subprocess.Popen(
+            ["bash", "launch.sh"],
+            cwd=run,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+            env={**os.environ, **(environment or {})},
+        )
+        follower = _Follower(run, log_start, watch, started)
+        with _passed_on(process) as asked:
+            try:
+                while process.poll() is None:
+                    follower.look()
+                    _escalate(process, asked)
+                    time.sleep(POLL_S)
+            finally:
+                _end_group(process)
+        follower.look()
+    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+    seconds = time.monotonic() - started
+    return Ended(process.returncode, bool(asked), seconds, follower.durations(seconds), usage.ru_maxrss / 1024**2)
+
+
+class _Follower:
+    """Reads what is new in log.txt and metrics.jsonl since the last look."""
+
+    def __init__(self, run: Path, log_start: int, watch: Watch, started: float) -> None:
+        self.run, self.watch, self.started = run, watch, started
+        self.log_at = log_start
+        _, self.metrics_at = read_metrics(run)
+        self.progress = Progress()
+        self.parts: list[tuple[str, float]] = []
+
+    def look(self) -> None:
+        elapsed = time.monotonic() - self.started
+        for line in self._new_lines():
+            if line.startswith("=== "):
+                self.progress.part = line[4:].strip()
+                self.parts.append((self.progress.part, elapsed))
+        rows, self.metrics_at = read_metrics(self.run, self.metrics_at)
+        for row in rows:
+            self._take(row)
+        self.progress.seconds = elapsed
+        self.watch(self.progress)
+
+    def _new_lines(self) -> Iterator[str]:
+        with (self.run / LOG).open("rb") as log:
+            log.seek(self.log_at)
+            block = log.read()
+        whole = block.rfind(b"\n") + 1
+        self.log_at += whole
+        yield from block[:whole].decode("utf-8", "replace").splitlines()
+
+    def _take(self, row: dict[str, Any]) -> None:
+        self.progress.step = int(row.get("step", self.progress.step))
+        self.progress.max_steps = int(row.get("max_steps", self.progress.max_steps))
+        if "loss" in row:
+            self.progress.loss = float(row["loss"])
+        for key in ("tokens/train_per_sec_per_gpu", "tokens_per_second_per_gpu"):
+            if key in row:
+                self.progress.tokens_per_s = float(row[key])
+
+    def durations(self, end: float) -> dict[str, float]:
+        ends = [at for _, at in self.parts[1:]] + [end]
+        return {name: round(stop - at, 3) for (name, at), stop in zip(self.parts, ends, strict=True) if name != "done"}
+
+
+@contextmanager
+def _passed_on(process: subprocess.Popen[bytes]) -> Iterator[list[float]]:
+    """While inside, SIGINT and SIGTERM to us reach the process group; yields the times at which they came."""
+    asked: list[float] = []
+
+    def pass_on(number: int, frame: FrameType | None) -> None:
+        asked.append(time.monotonic())
+        _signal_group(process, signal.SIGINT if len(asked) == 1 else signal.SIGTERM)
+
+    before = {number: signal.signal(number, pass_on) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield asked
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _escalate(process: subprocess.Popen[bytes], asked: list[float]) -> None:
+    if not asked:
+        return
+    waited = time.monotonic() - asked[0]
+    if waited > sum(GRACE_S):
+        _signal_group(process, signal.SIGKILL)
+    elif waited > GRACE_S[0] and len(asked) == 1:
+        asked.append(time.monotonic())
+        _signal_group(process, signal.SIGTERM)
+
+
+def _signal_group(process: subprocess.Popen[bytes], number: int) -> None:
+    with suppress(ProcessLookupError, PermissionError):
+        os.killpg(process.pid, number)
+
+
+def _end_group(process: subprocess.Popen[bytes]) -> None:
+    """Whatever happened, nothing of this run keeps running."""
+    _signal_group(process, signal.SIGKILL)
+    process.wait()

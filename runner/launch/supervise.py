@@ -1,0 +1,216 @@
+"""From a resolved recipe to a recorded run: what is there already, what runs, and what came of it."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from runner import __version__
+from runner.diagnostics import Diagnostic, Span
+from runner.engines import load_engine
+from runner.engines.environment import environment
+from runner.launch.local import Ended, Progress, launch
+from runner.machine import check_box, probe
+from runner.project import Project
+from runner.recipe.load import Refused
+from runner.recipe.resolve import Recipe
+from runner.record import (
+    FORMAT,
+    LOG,
+    RECORD,
+    Run,
+    describe_outputs,
+    file_hash,
+    final_metrics,
+    fingerprint,
+    mark_done,
+    new_run_dir,
+    now,
+    point_latest,
+    profile_dir,
+    runs,
+    write_json,
+)
+from runner.render import render
+
+LOG_TAIL = 64 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What `execute` will do. `finished` is an equal run that makes it needless, `resume` an unfinished equal one."""
+
+    files: dict[str, str]
+    fingerprint: str
+    finished: Run | None
+    resume: Run | None
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """`status` is finished, failed or interrupted; `part` the step of launch.sh that it came to."""
+
+    run: Path
+    status: str
+    code: int
+    part: str
+    seconds: float
+    outputs: list[dict[str, Any]]
+    headline: str
+    error: str
+
+
+def refuse_machine(project: Project, recipe: Recipe) -> None:
+    """Raises Refused (R31x) where this machine does not meet the recipe's box; a CPU run fits anywhere."""
+    if recipe.box.gpus == 0:
+        return
+    found = [d for d in check_box(probe(project.root), recipe.box, recipe.name) if d.is_error]
+    if found:
+        raise Refused(*found)
+
+
+def prepare(project: Project, recipe: Recipe, *, force: bool = False) -> Plan:
+    files = render(recipe)
+    digest = fingerprint(recipe, files)
+    earlier = runs(project, recipe.name, recipe.profile)
+    finished = next((r for r in earlier if r.status == "finished" and r.fingerprint == digest), None)
+    newest = earlier[0] if earlier else None
+    resume = newest if newest and newest.status != "finished" and newest.fingerprint == digest else None
+    if finished is not None and not force:
+        point_latest(finished.path)
+        mark_done(project, recipe.name, recipe.profile)
+        return Plan(files, digest, finished, None)
+    return Plan(files, digest, None, None if force else resume)
+
+
+def execute(project: Project, recipe: Recipe, plan: Plan, watch: Callable[[Progress], None]) -> Outcome:
+    """Write the files, run them, record the result. Raises Refused (R411) when another run of this recipe is on."""
+    folder = profile_dir(project, recipe.name, recipe.profile)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(folder / ".lock")
+        with lock.acquire(blocking=False):
+            return _execute(project, recipe, plan, watch)
+    except Timeout:
+        raise Refused(
+            Diagnostic(
+                "R411",
+                f"another run of `{recipe.name}` ({recipe.profile}) is going on",
+                Span(str(folder)),
+                help="wait for it, or end it",
+            )
+        ) from None
+    except OSError as error:
+        raise Refused(
+            Diagnostic(
+                "R412",
+                f"can't write to the artifacts folder: {error.strerror or error}",
+                Span(str(error.filename or folder)),
+                help="check its permissions and the free space on its disk",
+            )
+        ) from None
+
+
+def _execute(project: Project, recipe: Recipe, plan: Plan, watch: Callable[[Progress], None]) -> Outcome:
+    run = plan.resume.path if plan.resume else new_run_dir(project, recipe.name, recipe.profile)
+    for name, text in plan.files.items():
+        target = run / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_text(text)
+        if name.endswith(".sh"):
+            target.chmod(0o755)
+    record = _start_record(recipe, plan, run)
+    write_json(run / RECORD, record)
+    parts: list[str] = []
+
+    def follow(progress: Progress) -> None:
+        if not parts or parts[-1] != progress.part:
+            parts.append(progress.part)
+        watch(progress)
+
+    ended = launch(run, follow, environment={"RUNNER_ENV": str(environment(load_engine(recipe.engine).ENVIRONMENT).path)})
+    outcome = _judge(recipe, run, ended, parts[-1] if parts else "start")
+    record.update(
+        status=outcome.status,
+        finished=now(),
+        seconds=round(record["seconds"] + ended.seconds, 3),
+        exit_code=ended.code,
+        parts={k: round(record["parts"].get(k, 0) + v, 3) for k, v in {**record["parts"], **ended.parts}.items()},
+        measured={"peak_process_rss_gib": round(ended.peak_rss_gib, 3)},
+        metrics=final_metrics(run),
+        outputs=outcome.outputs,
+        error=outcome.error or None,
+    )
+    write_json(run / RECORD, record)
+    if outcome.status == "finished":
+        point_latest(run)
+        mark_done(project, recipe.name, recipe.profile)
+    return outcome
+
+
+def _start_record(recipe: Recipe, plan: Plan, run: Path) -> dict[str, Any]:
+    env = environment(load_engine(recipe.engine).ENVIRONMENT)
+    earlier = plan.resume.record if plan.resume else {}
+    return {
+        "format": FORMAT,
+        "run": run.name,
+        "recipe": recipe.name,
+        "recipe_sha256": file_hash(Path(recipe.doc.file)),
+        "kind": recipe.kind,
+        "profile": recipe.profile,
+        "title": recipe.title,
+        "box": recipe.box.name,
+        "fingerprint": plan.fingerprint,
+        "status": "running",
+        "started": earlier.get("started", now()),
+        "resumed": [*earlier.get("resumed", []), now()] if earlier else [],
+        "seconds": earlier.get("seconds", 0.0),
+        "parts": earlier.get("parts", {}),
+        "runner": __version__,
+        "engine": {"name": recipe.engine, "environment": env.path.name, **env.versions()},
+        "machine": {"system": platform.platform(), "python": platform.python_version()},
+        "values": recipe.values,
+        "upstream": [
+            {"alias": u.alias, "recipe": u.recipe, "run": u.run.name if u.run else None} for u in recipe.upstreams
+        ],
+    }
+
+
+def _judge(recipe: Recipe, run: Path, ended: Ended, part: str) -> Outcome:
+    status, error, outputs = "finished", "", []
+    if ended.interrupted and ended.code != 0:
+        status = "interrupted"
+    elif ended.code != 0:
+        status, error = "failed", last_error(recipe, run)
+    else:
+        outputs, missing = describe_outputs(recipe, run)
+        if missing:
+            status, error = "failed", f"it ended well but left nothing in {', '.join(missing)}"
+    return Outcome(run, status, ended.code, part, ended.seconds, outputs, headline(final_metrics(run)), error)
+
+
+def last_error(recipe: Recipe, run: Path) -> str:
+    """The engine's own last error, or the last line it wrote."""
+    with (run / LOG).open("rb") as log:
+        log.seek(0, 2)
+        log.seek(max(0, log.tell() - LOG_TAIL))
+        tail = log.read().decode("utf-8", "replace")
+    said = load_engine(recipe.engine).failure(tail)
+    lines = [line.strip() for line in tail.splitlines() if line.strip()]
+    return said or (lines[-1][:400] if lines else "it wrote nothing")
+
+
+def headline(metrics: dict[str, Any]) -> str:
+    words = []
+    if "loss" in metrics:
+        words.append(f"loss {metrics['first_loss']:.3f} -> {metrics['loss']:.3f}")
+    if "rewards/margins" in metrics:
+        words.append(f"reward margin {metrics['first_rewards/margins']:.3f} -> {metrics['rewards/margins']:.3f}")
+    if "reward" in metrics:
+        words.append(f"reward {metrics['reward']:.3f}")
+    return ", ".join(words) or "no metrics"

@@ -1,0 +1,37 @@
+"""Facts about machines: data/boxes/*.yaml."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from functools import cache
+
+import yaml
+
+from runner.project import shipped
+
+
+@dataclass(frozen=True, slots=True)
+class Box:
+    """A machine. `gpus` counts accelerators; memory is usable GiB per GPU; `compute_capability` as in `sm_90`."""
+
+    name: str
+    gpus: int
+    gpu: str
+    gpu_memory_gib: float
+    compute_capability: str
+    cores: int
+    ram_gib: float
+
+
+def box_names() -> list[str]:
+    return sorted(p.stem for p in (shipped("data") / "boxes").glob("*.yaml"))
+
+
+@cache
+def load_box(name: str) -> Box:
+    """Raises KeyError when there is no such box."""
+    file = shipped("data") / "boxes" / f"{name}.yaml"
+    if name not in box_names():
+        raise KeyError(name)
+    given = yaml.load(file.read_text(), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+    return Box(**{f.name: given[f.name] for f in fields(Box)})

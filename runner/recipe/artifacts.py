@@ -1,0 +1,59 @@
+"""What a recipe leaves behind: typed outputs, declared by its kind's schema."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from runner.recipe.document import Document, Node, Path, walk
+from runner.recipe.kinds import kind_schema
+
+REFERENCE = re.compile(r"\$\{needs\.(?P<alias>[^.{}]*)\.(?P<output>[^.{}]*)\}")
+# which types of artifact a key can take; `*` is any list item
+ACCEPTS: dict[tuple[str, ...], tuple[str, ...]] = {
+    ("base_model",): ("model",),
+    ("tokenizer_config",): ("model", "adapter", "reward-model"),
+    ("lora_model_dir",): ("adapter",),
+    ("trl", "reward_funcs", "*"): ("reward-model",),
+    ("datasets", "*", "path"): ("dataset",),
+    ("test_datasets", "*", "path"): ("dataset",),
+    ("pretraining_dataset", "*", "path"): ("dataset",),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Output:
+    """One artifact of a run: `name` is what `${needs.alias.name}` asks for, `path` is relative to the run."""
+
+    name: str
+    type: str
+    path: str
+
+
+def outputs_of(doc: Document) -> tuple[Output, ...]:
+    """The artifacts that a composed recipe leaves, from its kind's `x-runner.outputs`."""
+    declared = kind_schema(str(doc.keys["kind"].value))["x-runner"]["outputs"]
+
+    def given(key: str) -> bool:
+        node = doc.keys.get(key)
+        return node is not None and node.value not in (None, False)
+
+    return tuple(
+        Output(each["name"], each["type"], each["path"])
+        for each in declared
+        if ("if" not in each or given(each["if"])) and ("unless" not in each or not given(each["unless"]))
+    )
+
+
+def references(doc: Document) -> Iterator[tuple[Path, Node]]:
+    """Every text value that holds a `${`, with its path; header keys take none."""
+    for path, node in walk(doc.root):
+        if isinstance(node.value, str) and "${" in node.value:
+            yield path, node
+
+
+def accepted(path: Path) -> tuple[str, ...] | None:
+    """The artifact types that the key at `path` can take; None where any will do."""
+    shape = tuple("*" if isinstance(part, int) else part for part in path)
+    return ACCEPTS.get(shape)

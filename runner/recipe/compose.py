@@ -1,0 +1,118 @@
+"""File + extends + profile + --set -> one Document, in which every value still knows where it came from."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from runner.diagnostics import Diagnostic, Span
+from runner.project import Project, shipped
+from runner.recipe.document import Document, Node, make_node, merge, parse_path
+from runner.recipe.kinds import kind_names, kind_schema
+from runner.recipe.load import Refused, find_recipe, load, nearest_word, parse, printable
+
+PROFILES = ("full", "smoke")
+
+
+def compose(project: Project, file: Path, *, profile: str = "full", sets: Sequence[str] = ()) -> Document:
+    """The recipe in `file` with its parents below it, then its own keys for `profile`, then `--set` on top.
+
+    Raises Refused (R001 to R005, R013 for `extends`, R014 for `--set`).
+    """
+    doc = _with_parents(project, file, ())
+    own = doc.keys.get("profiles")
+    chosen = own.child(profile) if own is not None else None
+    root = doc.root
+    wished: set[str] = set()
+    if own is not None:
+        rest = {k: v for k, v in doc.keys.items() if k != "profiles"}
+        root = replace(root, value=rest)
+        _check_profiles(own)
+    if chosen is not None and isinstance(chosen.value, dict):
+        root = merge(root, chosen)
+        wished |= set(chosen.value)
+    for text in sets:
+        setting = _setting(text, doc)
+        root = merge(root, setting)
+        wished |= set(setting.value) if isinstance(setting.value, dict) else set()
+    return replace(doc, root=root, wished=frozenset(wished))
+
+
+def _check_profiles(node: Node) -> None:
+    for name, below in node.value.items() if isinstance(node.value, dict) else ():
+        if name not in PROFILES:
+            close = nearest_word(name, list(PROFILES))
+            raise Refused(
+                Diagnostic(
+                    "R008",
+                    f"unknown profile `{printable(name)}`",
+                    below.key,
+                    label=f"did you mean `{close}`?" if close else "",
+                    help="profiles are `full` and `smoke`",
+                )
+            )
+
+
+def _with_parents(project: Project, file: Path, children: tuple[Path, ...]) -> Document:
+    doc = load(file, project.recipe_name(file))
+    node = doc.keys.get("extends")
+    if node is None or not isinstance(node.value, str):
+        return doc
+    try:
+        parent_file = find_recipe(project, node.value)
+    except Refused as refused:
+        why = refused.diagnostics[0]
+        raise Refused(replace(why, code="R013", message=f"`extends`: {why.message}", span=node.span)) from None
+    if parent_file.resolve() in (*children, file.resolve()):
+        raise Refused(
+            Diagnostic("R013", f"`extends: {node.value}` leads back to this recipe", node.span, help="break the circle")
+        )
+    parent = _with_parents(project, parent_file, (*children, file.resolve()))
+    own = {k: v for k, v in doc.keys.items() if k != "extends"}
+    return replace(doc, root=merge(parent.root, replace(doc.root, value=own)))
+
+
+def _setting(text: str, doc: Document) -> Node:
+    """`trl.num_generations=4` as a tree of Nodes; the schema's type decides how the value is read."""
+    span = Span(f"<--set {printable(text, 60)}>")
+    key, equals, raw = text.partition("=")
+    path = parse_path(key.strip())
+    if not equals or not all(path):
+        raise Refused(
+            Diagnostic("R014", f"`--set {printable(text)}` is not of the form key=value", span, help="--set max_steps=10")
+        )
+    try:
+        value = parse(f"value: {raw.strip() or 'null'}\n", span.file, "--set").keys["value"].plain()
+    except Refused as refused:
+        raise Refused(*(replace(d, code="R014", span=span) for d in refused.diagnostics)) from None
+    if _wants_text(doc, path) and not isinstance(value, (str, dict, list)) and value is not None:
+        value = raw.strip()
+    node = make_node(value, span)
+    for i in range(len(path) - 1, -1, -1):
+        part = path[i]
+        if isinstance(part, int):
+            raise Refused(
+                Diagnostic("R014", f"`--set` can't reach into the list `{key}`", span, help="set the whole list")
+            )
+        node = Node({part: node}, span, span)
+    return node
+
+
+def _wants_text(doc: Document, path: tuple[str | int, ...]) -> bool:
+    """True where the kind's schema takes only text at `path`, so that `--set lora_r=16` is a number and
+    `--set wandb_name=16` is not."""
+    kind = doc.keys.get("kind")
+    if kind is None or kind.value not in kind_names():
+        return False
+    schema = kind_schema(str(kind.value))
+    for part in path:
+        schema = schema.get("properties", {}).get(part, {}) if isinstance(part, str) else schema.get("items", {})
+    types = schema.get("type", [])
+    types = [types] if isinstance(types, str) else types
+    return "string" in types and set(types) <= {"string", "null"}
+
+
+def smoke_file() -> Path:
+    """The settings of the smoke profile that do not depend on the recipe."""
+    return shipped("data") / "smoke" / "profile.yaml"

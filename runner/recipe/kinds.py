@@ -1,0 +1,35 @@
+"""Kinds of recipe, found by looking: one schemas/<kind>.schema.json each."""
+
+from __future__ import annotations
+
+import json
+from functools import cache
+from typing import Any
+
+from runner.project import shipped
+
+
+def kind_names() -> list[str]:
+    return sorted(p.name.removesuffix(".schema.json") for p in shipped("schemas").glob("*.schema.json"))
+
+
+@cache
+def kind_schema(kind: str) -> dict[str, Any]:
+    """The JSON Schema of a kind. Raises KeyError for an unknown one."""
+    if kind not in kind_names():
+        raise KeyError(kind)
+    schema: dict[str, Any] = json.loads((shipped("schemas") / f"{kind}.schema.json").read_text())
+    return schema
+
+
+def engine_of(kind: str) -> str:
+    return str(kind_schema(kind)["x-runner"]["engine"])
+
+
+@cache
+def header_keys() -> frozenset[str]:
+    """Keys that are the runner's own, of every kind: engines never see them."""
+    import yaml
+
+    given = yaml.safe_load((shipped("data") / "keys" / "header.yaml").read_text())
+    return frozenset(given["common"]) | frozenset(given["own"])

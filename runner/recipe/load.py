@@ -1,0 +1,237 @@
+"""Text -> Document: YAML 1.2 with the place of every key and value, bounded, duplicate keys refused."""
+
+from __future__ import annotations
+
+import difflib
+import math
+from pathlib import Path
+from typing import Any
+
+from ruamel.yaml import YAML
+from ruamel.yaml.error import MarkedYAMLError, YAMLError
+from ruamel.yaml.nodes import MappingNode, ScalarNode, SequenceNode
+
+from runner.diagnostics import Diagnostic, Span
+from runner.project import Project, valid_name
+from runner.recipe.document import Document, Node, Scalar
+
+MAX_BYTES = 256 * 1024
+MAX_DEPTH = 32
+MAX_NODES = 20_000
+_TAG = "tag:yaml.org,2002:"
+
+
+class Refused(Exception):
+    """Nothing more can be said before these diagnostics are mended."""
+
+    def __init__(self, *diagnostics: Diagnostic) -> None:
+        super().__init__("; ".join(d.message for d in diagnostics))
+        self.diagnostics = list(diagnostics)
+
+
+def find_recipe(project: Project, given: str) -> Path:
+    """The file of a recipe given by name (`phase4/dpo-13b`) or by path. Raises Refused (R001, R011)."""
+    if given.endswith((".yaml", ".yml")) and Path(given).exists():
+        return Path(given)
+    name = given.removeprefix("recipes/").removesuffix(".yaml").removesuffix(".yml")
+    if not valid_name(name):
+        raise Refused(
+            Diagnostic(
+                "R011",
+                f"`{printable(given)}` is not a recipe's name",
+                Span("<command line>"),
+                notes=("a name becomes a path and a make target: lower-case letters, digits, `-`, `_`, `.` and `/`",),
+                help="name a recipe as `runner list` shows it, for instance `phase4/dpo-13b`",
+            )
+        )
+    file = project.recipe_file(name)
+    if not file.is_file():
+        known = [project.recipe_name(f) for f in project.all_recipes()]
+        close = nearest_word(name, known)
+        raise Refused(
+            Diagnostic(
+                "R001",
+                f"there is no recipe `{name}`",
+                Span("<command line>"),
+                notes=(f"looked for {file}",),
+                help=f"did you mean `{close}`?" if close else "`runner list` shows the recipes there are",
+            )
+        )
+    return file
+
+
+def nearest_word(word: str, known: list[str]) -> str | None:
+    """The known word that `word` was probably meant to be."""
+    close = difflib.get_close_matches(word, known, n=1, cutoff=0.7)
+    if close:
+        return close[0]
+    tail = [k for k in known if k.rsplit("/", 1)[-1] == word]
+    return tail[0] if tail else None
+
+
+def printable(text: str, limit: int = 80) -> str:
+    """Untrusted text on one short line."""
+    shown = "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text[:limit])
+    return shown + ("…" if len(text) > limit else "")
+
+
+def load(file: Path, name: str) -> Document:
+    """Read a recipe. Raises Refused with everything wrong about it as YAML (R001 to R003, R005)."""
+    text = _read(file)
+    return parse(text, str(file), name)
+
+
+def _read(file: Path) -> str:
+    at = Span(str(file))
+    try:
+        with file.open("rb") as stream:
+            raw = stream.read(MAX_BYTES + 1)
+    except OSError as error:
+        raise Refused(Diagnostic("R001", f"can't read the recipe: {error.strerror}", at)) from None
+    if len(raw) > MAX_BYTES:
+        raise Refused(Diagnostic("R001", f"the file is larger than a recipe may be ({MAX_BYTES // 1024} KiB)", at))
+    if b"\x00" in raw:
+        raise Refused(Diagnostic("R001", "the file is binary, not YAML text", at))
+    try:
+        return raw.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = raw.count(b"\n", 0, error.start) + 1
+        column = error.start - (raw.rfind(b"\n", 0, error.start) + 1) + 1
+        raise Refused(
+            Diagnostic("R001", "the file is not UTF-8 text", Span(str(file), line, column), help="save it as UTF-8")
+        ) from None
+
+
+def parse(text: str, file: str, name: str) -> Document:
+    """Like `load`, from text that is already at hand; `file` is what places refer to."""
+    try:
+        top = YAML(typ="rt", pure=True).compose(text)
+    except MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        span = Span(file, mark.line + 1, mark.column + 1) if mark else Span(file)
+        context = (f"{error.context}",) if error.context else ()
+        raise Refused(
+            Diagnostic("R002", f"not valid YAML: {printable(error.problem or 'syntax error')}", span, notes=context)
+        ) from None
+    except (YAMLError, ValueError, AttributeError, KeyError, IndexError, TypeError) as error:
+        # ruamel raises plain Python errors on some malformed input; to a person they're the same thing.
+        first = (str(error).splitlines() or ["syntax error"])[0]
+        raise Refused(Diagnostic("R002", f"not valid YAML: {printable(first)}", Span(file))) from None
+    except RecursionError:
+        raise Refused(Diagnostic("R003", f"nested deeper than {MAX_DEPTH} levels", Span(file))) from None
+    if top is None:
+        raise Refused(
+            Diagnostic("R003", "the file is empty", Span(file), help="`runner new NAME --from RECIPE` starts from one")
+        )
+    builder = _Builder(file)
+    root = builder.build(top, None, 0)
+    if not isinstance(root.value, dict):
+        kind = "a list" if isinstance(root.value, list) else "a single value"
+        builder.complain("R003", f"a recipe is a mapping of keys to values, this is {kind}", root.span)
+    if builder.diagnostics:
+        raise Refused(*builder.diagnostics)
+    return Document(name, file, root)
+
+
+class _Builder:
+    """ruamel's nodes -> ours, with every bound held."""
+
+    def __init__(self, file: str) -> None:
+        self.file = file
+        self.diagnostics: list[Diagnostic] = []
+        self.count = 0
+        self.open: set[int] = set()
+
+    def complain(self, code: str, message: str, span: Span, **more: Any) -> None:
+        self.diagnostics.append(Diagnostic(code, message, span, **more))
+
+    def span(self, node: Any) -> Span:
+        start, end = node.start_mark, node.end_mark
+        width = end.column - start.column if end.line == start.line else 1
+        return Span(self.file, start.line + 1, start.column + 1, max(1, width))
+
+    def build(self, node: Any, key: Span | None, depth: int) -> Node:
+        span = self.span(node)
+        self.count += 1
+        if self.count > MAX_NODES:
+            raise Refused(
+                Diagnostic(
+                    "R003", f"holds more than {MAX_NODES:,} values, aliases written out", span, help="remove the aliases"
+                )
+            )
+        if depth > MAX_DEPTH:
+            raise Refused(Diagnostic("R003", f"nested deeper than {MAX_DEPTH} levels", span))
+        if id(node) in self.open:
+            raise Refused(Diagnostic("R003", "an alias refers to a value that contains it", span))
+        value: Scalar | dict[str, Node] | list[Node]
+        if isinstance(node, ScalarNode):
+            value = self.scalar(node, span)
+        else:
+            self.open.add(id(node))
+            if not _plain_collection(node):
+                self.complain("R003", f"tag `{printable(str(node.tag))}` is not allowed in a recipe", span)
+            if isinstance(node, SequenceNode):
+                value = [self.build(below, None, depth + 1) for below in node.value]
+            else:
+                value = self.mapping(node, depth)
+            self.open.discard(id(node))
+        return Node(value, span, key or span)
+
+    def mapping(self, node: MappingNode, depth: int) -> dict[str, Node]:
+        built: dict[str, Node] = {}
+        merged: dict[str, Node] = {}
+        for key_node, value_node in node.value:
+            span = self.span(key_node)
+            if not isinstance(key_node, ScalarNode):
+                self.complain("R003", "a key must be a plain word, not a collection", span)
+                continue
+            key = str(key_node.value)
+            value = self.build(value_node, span, depth + 1)
+            if key_node.tag == _TAG + "merge":
+                for part in value.value if isinstance(value.value, list) else [value]:
+                    if isinstance(part.value, dict):
+                        merged = {**part.value, **merged}
+            elif key in built:
+                self.complain(
+                    "R005",
+                    f"key `{printable(key)}` is given twice",
+                    span,
+                    label=f"first given on line {built[key].key.line}",
+                    notes=("PyYAML would keep the last one without a word",),
+                    help="remove one of the two",
+                )
+            else:
+                built[key] = value
+        return {**merged, **built}
+
+    def scalar(self, node: ScalarNode, span: Span) -> Scalar:
+        text = str(node.value)
+        tag = str(node.tag).removeprefix(_TAG)
+        try:
+            if tag == "null":
+                return None
+            if tag == "bool":
+                return text.lower() == "true"
+            if tag == "int":
+                return self.integer(text, span)
+            if tag == "float":
+                number = float(text.replace("_", "").replace(".inf", "inf").replace(".nan", "nan").replace(".NaN", "nan"))
+                if not math.isfinite(number):
+                    self.complain("R003", f"`{printable(text)}` is not a finite number", span)
+                return number
+        except ValueError:
+            return text
+        if tag not in ("str", "timestamp"):
+            self.complain("R003", f"tag `{printable(str(node.tag))}` is not allowed in a recipe", span)
+        return text
+
+    def integer(self, text: str, span: Span) -> int:
+        digits = text.replace("_", "")
+        if len(digits) > 40:
+            self.complain("R003", "a number of more than 40 digits", span)
+            return 0
+        return int(digits, 0) if digits.lstrip("+-")[:2].lower() in ("0x", "0o", "0b") else int(digits)
+
+
+def _plain_collection(node: Any) -> bool:
+    return str(node.tag) in (_TAG + "map", _TAG + "seq")

@@ -1,0 +1,160 @@
+"""Document -> Recipe: the profile applied, references and paths filled in, header and engine keys apart."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from runner.diagnostics import Diagnostic
+from runner.plan.boxes import Box, load_box
+from runner.plan.models import Model
+from runner.project import Project, shipped
+from runner.recipe.artifacts import REFERENCE, Output, outputs_of
+from runner.recipe.check import box_of, model_of
+from runner.recipe.document import Document, Node
+from runner.recipe.graph import Library, needs_of
+from runner.recipe.kinds import engine_of, header_keys
+from runner.recipe.load import Refused
+from runner.recipe.smoke import TinyModel, smoke, smoke_dir
+
+# (recipe name, profile) -> directory of its newest finished run, or None
+Locate = Callable[[str, str], Path | None]
+# keys whose value may be a file or folder of the project, written relative to it
+LOCAL = ("base_model", "tokenizer_config", "processor_config", "lora_model_dir", "path", "data_files", "reward_funcs")
+
+
+@dataclass(frozen=True, slots=True)
+class Upstream:
+    """A need: `run` is the directory of its newest finished run, None where it has not run yet."""
+
+    alias: str
+    recipe: str
+    run: Path | None
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """What will run. `values` holds the engine's keys only, references resolved; `doc` says where each came from."""
+
+    name: str
+    kind: str
+    engine: str
+    profile: str
+    title: str
+    box: Box
+    doc: Document
+    values: dict[str, Any]
+    outputs: tuple[Output, ...]
+    upstreams: tuple[Upstream, ...]
+    model: Model | None
+    tiny: TinyModel | None
+    architecture: dict[str, Any] | None
+    merge: bool
+
+    @property
+    def missing(self) -> list[Upstream]:
+        return [u for u in self.upstreams if u.run is None]
+
+
+def resolve(project: Project, doc: Document, profile: str, locate: Locate, *, library: Library | None = None) -> Recipe:
+    """`doc` must have passed `check`. Raises Refused where the smoke profile can't stand in for it (R407)."""
+    library = library or Library(project, profile)
+    library.add(doc)
+    model = model_of(doc) or _upstream_model(library, doc, ())
+    box = box_of(doc)
+    tiny = None
+    if profile == "smoke":
+        doc, tiny = smoke(project, doc, model)
+        box = load_box("cpu")
+    upstreams = tuple(Upstream(a, str(n.value), locate(str(n.value), profile)) for a, n in needs_of(doc).items())
+    paths = _output_paths(project, library, upstreams, profile)
+    header = header_keys()
+    values = {
+        key: _fill(node, key, project, paths)
+        for key, node in doc.keys.items()
+        if key not in header and node.value is not None
+    }
+    architecture = doc.keys.get("architecture")
+    merge = doc.keys.get("merge")
+    kind = str(doc.keys["kind"].value)
+    return Recipe(
+        name=doc.name,
+        kind=kind,
+        engine=engine_of(kind),
+        profile=profile,
+        title=str(doc.keys["title"].value),
+        box=box,
+        doc=doc,
+        values=values,
+        outputs=outputs_of(doc),
+        upstreams=upstreams,
+        model=model,
+        tiny=tiny,
+        architecture=architecture.plain() if architecture is not None else None,
+        merge=bool(merge is not None and merge.value),
+    )
+
+
+def _upstream_model(library: Library, doc: Document, seen: Sequence[str]) -> Model | None:
+    """The architecture that `base_model: ${needs.x.model}` will have: that of the recipe it comes from."""
+    base = doc.keys.get("base_model")
+    match = REFERENCE.fullmatch(str(base.value)) if base is not None else None
+    need = needs_of(doc).get(match["alias"]) if match else None
+    if need is None or need.value in seen:
+        return None
+    try:
+        upstream = library.get(str(need.value))
+    except Refused:
+        return None
+    return model_of(upstream) or _upstream_model(library, upstream, [*seen, doc.name])
+
+
+def _output_paths(project: Project, library: Library, upstreams: tuple[Upstream, ...], profile: str) -> dict[str, str]:
+    """`alias.output` -> absolute path; for a need that has not run, the place where `latest` will be."""
+    paths = {}
+    for up in upstreams:
+        run = up.run or project.artifacts / up.recipe / profile / "latest"
+        for output in outputs_of(library.get(up.recipe)):
+            paths[f"{up.alias}.{output.name}"] = str(run / output.path)
+    return paths
+
+
+def _fill(node: Node, key: str, project: Project, paths: dict[str, str]) -> Any:
+    if isinstance(node.value, dict):
+        return {k: _fill(v, k, project, paths) for k, v in node.value.items() if v.value is not None}
+    if isinstance(node.value, list):
+        return [_fill(v, key, project, paths) for v in node.value]
+    if not isinstance(node.value, str):
+        return node.value
+    text = node.value
+    match = REFERENCE.fullmatch(text)
+    if match:
+        return paths[f"{match['alias']}.{match['output']}"]
+    for name, folder in (("data", shipped("data")), ("project", project.root), ("smoke", smoke_dir(project))):
+        text = text.replace(f"${{{name}}}", str(folder))
+    if key in LOCAL and not text.startswith("/") and "\x00" not in text and len(text) < 1024:
+        local = project.root / text
+        if local.exists():  # relative to the project, while an engine runs in its own directory
+            return str(local)
+    return text
+
+
+def refuse_missing(recipe: Recipe) -> None:
+    """Raises Refused (R410) when a need has not run in this profile."""
+    found = []
+    for up in recipe.missing:
+        node = needs_of(recipe.doc)[up.alias]
+        profile = "" if recipe.profile == "full" else f" PROFILE={recipe.profile}"
+        found.append(
+            Diagnostic(
+                "R410",
+                f"`{up.recipe}` has not run in profile `{recipe.profile}` yet",
+                replace(node.key),
+                label=f"`{recipe.name}` starts from what it leaves",
+                help=f"`make recipe R={recipe.name}{profile}` runs what it needs first",
+            )
+        )
+    if found:
+        raise Refused(*found)

@@ -1,0 +1,125 @@
+"""The smoke profile: any recipe -> the same pipeline with a tiny model, small local data and CPU-safe settings.
+
+One mechanism for every recipe: data/smoke/profile.yaml says what is set, dropped and replaced, and when; a model is
+stood in for by a tiny one of the same architecture, shrunk from its own config.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+import hashlib
+import json
+from dataclasses import dataclass, replace
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from runner.diagnostics import Diagnostic, Span
+from runner.plan.models import Model
+from runner.project import Project
+from runner.recipe.compose import smoke_file
+from runner.recipe.document import Document, Node, make_node, merge
+from runner.recipe.load import Refused
+
+ORIGIN = Span("<smoke profile>")
+
+
+@dataclass(frozen=True, slots=True)
+class TinyModel:
+    """A model to be built on the spot: `config` is a transformers config, `path` where it will lie.
+
+    `weights` is False for a recipe that starts from scratch: it takes just the tokenizer from there, which is trained
+    as `tokenizer` says on the text that is put at `text`.
+    """
+
+    config: dict[str, Any]
+    path: str
+    weights: bool
+    tokenizer: dict[str, Any]
+    text: str
+
+
+@cache
+def _profile() -> dict[str, Any]:
+    given: dict[str, Any] = yaml.safe_load(smoke_file().read_text())
+    return given
+
+
+def smoke(project: Project, doc: Document, model: Model | None) -> tuple[Document, TinyModel | None]:
+    """The recipe as it runs in smoke. Raises Refused (R407) when the architecture of its model is not known."""
+    profile = _profile()
+    root = doc.root
+    assert isinstance(root.value, dict)
+    kept = {k: v for k, v in root.value.items() if not any(fnmatch.fnmatch(k, pat) for pat in profile["drop"])}
+    root = replace(root, value=kept)
+    for part in profile["parts"]:
+        if _matches(part.get("when", {}), doc):
+            root = merge(root, make_node(part["set"], ORIGIN))
+    tiny = _tiny_model(project, doc, model, profile["tiny"])
+    if tiny is not None:
+        root = merge(root, make_node({"base_model" if tiny.weights else "tokenizer_config": tiny.path}, ORIGIN))
+        if not tiny.weights:
+            root = merge(root, make_node({"architecture": tiny.config}, ORIGIN))
+    wishes = {k: n for k, n in doc.keys.items() if k in doc.wished}
+    return replace(doc, root=merge(root, replace(root, value=wishes))), tiny
+
+
+def _matches(when: dict[str, Any], doc: Document) -> bool:
+    """Every key equal to one of the values; `present` and `absent` list keys."""
+    for key, wanted in when.items():
+        if key in ("present", "absent"):
+            there = [(n := doc.find(k)) is not None and n.value not in (None, False) for k in wanted]
+            if not all(t == (key == "present") for t in there):
+                return False
+            continue
+        node = doc.find(key)
+        value = node.plain() if node is not None else None
+        if value not in (wanted if isinstance(wanted, list) else [wanted]):
+            return False
+    return True
+
+
+def _tiny_model(project: Project, doc: Document, model: Model | None, limits: dict[str, Any]) -> TinyModel | None:
+    base = doc.keys.get("base_model")
+    own = doc.keys.get("architecture")
+    if own is None and base is not None and str(base.value).startswith("${needs."):
+        return None  # what the need left in smoke is tiny already
+    if model is None:
+        span = base.span if base is not None else doc.root.span
+        raise Refused(
+            Diagnostic(
+                "R407",
+                "the smoke profile can't tell this model's architecture",
+                span,
+                notes=("without the network only models in data/models and local directories are known",),
+                help="add a file for it to data/models, or name a directory with its config.json",
+            )
+        )
+    config = shrink(model.config, limits)
+    digest = hashlib.sha256(json.dumps([config, _profile()["tokenizer"]], sort_keys=True).encode()).hexdigest()[:12]
+    path = smoke_dir(project) / f"{config['model_type']}-{digest}"
+    text = smoke_dir(project) / "text"
+    return TinyModel(config, str(path), own is None, _profile()["tokenizer"], str(text))
+
+
+def smoke_dir(project: Project) -> Path:
+    """Where tiny models, their tokenizer and the text it was trained on are kept between runs."""
+    return project.artifacts / ".smoke"
+
+
+def shrink(config: dict[str, Any], limits: dict[str, Any]) -> dict[str, Any]:
+    """The same architecture, tiny: sizes capped, ratios that change the code path (grouped heads, experts) kept."""
+    small = {k: v for k, v in config.items() if k not in limits["drop"]}
+    heads = config.get("num_attention_heads")
+    groups = config.get("num_key_value_heads")
+    for key, cap in limits["cap"].items():
+        if isinstance(small.get(key), int):
+            small[key] = min(small[key], cap)
+    if heads and groups:
+        small["num_key_value_heads"] = small["num_attention_heads"] if groups == heads else 2
+    if "num_experts_per_tok" in small:
+        small["num_experts_per_tok"] = min(small["num_experts_per_tok"], small["num_local_experts"])
+    small.update(limits["set"])
+    return small

@@ -1,0 +1,218 @@
+"""Run directories: where they are, what identifies them, and run.json, which says what happened in them."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+from runner.project import Project
+from runner.recipe.resolve import Recipe
+
+RECORD = "run.json"
+LOG = "log.txt"
+METRICS = "metrics.jsonl"
+LATEST = "latest"
+DONE = "done"
+FORMAT = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One execution: a directory `artifacts/<recipe>/<profile>/<id>` and what its run.json says."""
+
+    path: Path
+    record: dict[str, Any]
+
+    @property
+    def id(self) -> str:
+        return self.path.name
+
+    @property
+    def status(self) -> str:
+        return str(self.record.get("status", "unknown"))
+
+    @property
+    def fingerprint(self) -> str:
+        return str(self.record.get("fingerprint", ""))
+
+
+def profile_dir(project: Project, recipe: str, profile: str) -> Path:
+    return project.artifacts / recipe / profile
+
+
+def read_run(path: Path) -> Run | None:
+    """None where there is no readable record."""
+    try:
+        record = json.loads((path / RECORD).read_text())
+    except (OSError, ValueError):
+        return None
+    return Run(path, record) if isinstance(record, dict) else None
+
+
+def runs(project: Project, recipe: str, profile: str) -> list[Run]:
+    """Every recorded run, newest first."""
+    folder = profile_dir(project, recipe, profile)
+    if not folder.is_dir():
+        return []
+    names = sorted((p for p in folder.iterdir() if p.is_dir() and not p.is_symlink()), reverse=True)
+    return [run for run in map(read_run, names) if run is not None]
+
+
+def latest(project: Project, recipe: str, profile: str) -> Path | None:
+    """Directory of the newest finished run; None where there is none."""
+    link = profile_dir(project, recipe, profile) / LATEST
+    if not link.is_symlink():
+        return None
+    target = link.resolve()
+    run = read_run(target)
+    return target if run is not None and run.status == "finished" else None
+
+
+def new_run_dir(project: Project, recipe: str, profile: str) -> Path:
+    """A fresh directory named by UTC time, so that names sort by age."""
+    folder = profile_dir(project, recipe, profile)
+    stamp = datetime.now(timezone.utc).strftime("%Y%m%d-%H%M%S")
+    for n in range(1000):
+        path = folder / (stamp if n == 0 else f"{stamp}-{n}")
+        try:
+            path.mkdir(parents=True)
+        except FileExistsError:
+            continue
+        return path
+    raise FileExistsError(folder / stamp)
+
+
+def fingerprint(recipe: Recipe, files: dict[str, str]) -> str:
+    """What a run's result depends on: every rendered byte, and the content of local data it reads.
+
+    The rendered files name the upstream runs and the engine environment (by its lock's hash), so a change in either
+    changes this too.
+    """
+    digest = hashlib.sha256()
+    for name in sorted(files):
+        digest.update(f"{name}\0{len(files[name])}\0".encode())
+        digest.update(files[name].encode())
+    for file in local_inputs(recipe):
+        digest.update(f"{file.name}\0".encode())
+        digest.update(file_hash(file).encode())
+    return digest.hexdigest()
+
+
+def local_inputs(recipe: Recipe) -> list[Path]:
+    """Local data files that the recipe reads."""
+    found = []
+    for key in ("datasets", "test_datasets", "pretraining_dataset"):
+        for item in recipe.values.get(key) or ():
+            path = Path(str(item.get("path", ""))) if isinstance(item, dict) else Path()
+            if path.is_absolute() and path.is_file() and ".smoke" not in path.parts:
+                found.append(path)
+    return found
+
+
+def file_hash(file: Path) -> str:
+    digest = hashlib.sha256()
+    with file.open("rb") as stream:
+        while block := stream.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def write_json(file: Path, value: Any) -> None:
+    """Whole or not at all: a reader never sees half a record."""
+    temporary = file.with_name(f".{file.name}.{os.getpid()}")
+    with temporary.open("w") as out:
+        json.dump(value, out, indent=1, ensure_ascii=False)
+        out.write("\n")
+        out.flush()
+        os.fsync(out.fileno())
+    temporary.replace(file)
+
+
+def now() -> str:
+    return datetime.now(timezone.utc).isoformat(timespec="seconds")
+
+
+def point_latest(run: Path) -> None:
+    """Make `latest` name this run, in one step."""
+    link = run.parent / LATEST
+    temporary = run.parent / f".latest.{os.getpid()}"
+    temporary.unlink(missing_ok=True)
+    temporary.symlink_to(run.name)
+    temporary.replace(link)
+
+
+def mark_done(project: Project, recipe: str, profile: str) -> None:
+    """Touch the file that stands for this recipe in make's graph."""
+    (profile_dir(project, recipe, profile) / DONE).write_text(now() + "\n")
+
+
+def describe_outputs(recipe: Recipe, run: Path) -> tuple[list[dict[str, Any]], list[str]]:
+    """What the run left, with sizes in bytes and a hash of each; and the paths that should be there and are not."""
+    found, missing = [], []
+    for output in recipe.outputs:
+        path = run / output.path
+        files = list(_output_files(path))
+        if not files:
+            missing.append(output.path)
+            continue
+        digest = hashlib.sha256()
+        for file in files:
+            digest.update(f"{file.relative_to(path)}\0{file_hash(file)}\n".encode())
+        size = sum(f.stat().st_size for f in files)
+        found.append(
+            {"name": output.name, "type": output.type, "path": output.path, "bytes": size, "sha256": digest.hexdigest()}
+        )
+    return found, missing
+
+
+def _output_files(path: Path) -> Iterator[Path]:
+    """A model directory's own files: not its checkpoints, logs, or a merged model inside an adapter's directory."""
+    if not path.is_dir():
+        return
+    for file in sorted(path.iterdir()):
+        if file.is_file() and file.suffix in (".safetensors", ".bin", ".json", ".jinja", ".model", ".txt", ".pt"):
+            yield file
+
+
+def read_metrics(run: Path, start: int = 0) -> tuple[list[dict[str, Any]], int]:
+    """Reports in metrics.jsonl from byte `start` on, and where to go on. A last line still being written is left."""
+    file = run / METRICS
+    try:
+        with file.open("rb") as stream:
+            stream.seek(start)
+            block = stream.read()
+    except OSError:
+        return [], start
+    whole = block.rfind(b"\n") + 1
+    rows = []
+    for line in block[:whole].splitlines():
+        try:
+            row = json.loads(line)
+        except ValueError:
+            continue
+        if isinstance(row, dict):
+            rows.append(row)
+    return rows, start + whole
+
+
+def final_metrics(run: Path) -> dict[str, Any]:
+    """The last value of each metric, and the first training loss, so that a reader sees whether it fell."""
+    rows, _ = read_metrics(run)
+    last: dict[str, Any] = {}
+    for row in rows:
+        for key, value in row.items():
+            if key not in ("time", "event"):
+                last[key] = value
+    losses = [row["loss"] for row in rows if "loss" in row]
+    if losses:
+        last["first_loss"], last["loss"] = losses[0], losses[-1]
+    margins = [row["rewards/margins"] for row in rows if "rewards/margins" in row]
+    if margins:
+        last["first_rewards/margins"] = margins[0]
+    return last

@@ -1,0 +1,84 @@
+"""Recipe -> {relative path: text}: Jinja with StrictUndefined, values quoted for where they land. Writes nothing."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import yaml
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from runner import __version__
+from runner.engines import jobs_dir, load_engine
+from runner.engines.environment import environment
+from runner.project import shipped
+from runner.recipe.resolve import Recipe
+
+SHELL_SCRIPTS = (".sh",)
+
+
+def to_yaml(value: Any) -> str:
+    """YAML that PyYAML reads back as the same values: it writes 5e-07 as `5.0e-07`, which is the only form that it
+    takes for a number, and quotes words such as `no`."""
+    return yaml.safe_dump(value, sort_keys=False, allow_unicode=True, width=100_000, default_flow_style=False)
+
+
+def to_json(value: Any) -> str:
+    return json.dumps(value, indent=2, ensure_ascii=False)
+
+
+def quote(value: Any) -> str:
+    """One word of shell, whatever it holds."""
+    return shlex.quote(str(value))
+
+
+def comment(value: Any) -> str:
+    """Text that can't leave the comment it stands in."""
+    return " ".join(str(value).split())
+
+
+@cache
+def _jinja() -> Environment:
+    jinja = Environment(
+        loader=FileSystemLoader(shipped("templates")),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+        autoescape=False,  # noqa: S701 - nothing here is HTML; every value passes a filter for where it lands
+    )
+    jinja.filters.update(to_yaml=to_yaml, to_json=to_json, quote=quote, comment=comment)
+    return jinja
+
+
+def template_folder(recipe_kind: str, engine: str) -> Path:
+    """A kind's own templates where it has some, else its engine's."""
+    own = shipped("templates") / recipe_kind
+    return own if own.is_dir() else shipped("templates") / engine
+
+
+def render(recipe: Recipe) -> dict[str, str]:
+    """Every file of a run. A template that renders to nothing leaves no file."""
+    engine = load_engine(recipe.engine)
+    env = environment(engine.ENVIRONMENT)
+    context = {
+        "recipe": recipe,
+        "steps": engine.steps(recipe),
+        "environment": {"engine": env.engine, "folder": env.path.name},
+        "version": __version__,
+        **engine.context(recipe),
+    }
+    folder = template_folder(recipe.kind, recipe.engine)
+    files: dict[str, str] = {}
+    for template in sorted(folder.rglob("*.j2")):
+        name = str(template.relative_to(folder)).removesuffix(".j2")
+        text = _jinja().get_template(str(template.relative_to(shipped("templates")))).render(context)
+        if text.strip():
+            files[name] = text
+    for job in engine.JOBS:
+        if job != "build_tiny.py" or recipe.tiny is not None:
+            files[f"jobs/{job}"] = (jobs_dir() / job).read_text()
+    return files
