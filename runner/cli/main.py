@@ -18,6 +18,7 @@ COMMANDS = {
     "new": "Start a recipe from another, comments kept",
     "render": "Write what a run would execute, and run nothing",
     "run": "Run a recipe",
+    "last": "The newest finished run of a recipe, and what it left",
     "graph": "Write the makefile that chains the recipes",
     "doctor": "What this machine has and lacks",
     "env": "Engine environments: list, build, remove",

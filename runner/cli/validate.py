@@ -16,11 +16,12 @@ from runner.recipe.load import Refused, find_recipe
 @click.argument("recipes", nargs=-1, metavar="[RECIPE]...")
 @click.option("--format", "style", type=click.Choice(["text", "json", "github"]), default="text", show_default=True)
 @click.option("--strict", is_flag=True, help="Warnings fail too.")
+@click.option("--quiet", "-q", is_flag=True, help="Say nothing when all is well.")
 @profile_option
 @set_option
 @click.pass_context
 def command(
-    ctx: click.Context, recipes: tuple[str, ...], style: str, strict: bool, profile: str, sets: tuple[str, ...]
+    ctx: click.Context, recipes: tuple[str, ...], style: str, strict: bool, quiet: bool, profile: str, sets: tuple[str, ...]
 ) -> None:
     """Check recipes (all of them when none is named) and say everything that is wrong.
 
@@ -40,7 +41,7 @@ def command(
     for file in files:
         found += check_recipe(library, file, sets)[1]
     print_diagnostics(found, style)
-    if style == "text":
+    if style == "text" and (found or not quiet):
         click.echo(verdict(found, len(files)), err=bool(found))
     if any(d.is_error or strict for d in found):
         ctx.exit(1)

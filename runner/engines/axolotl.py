@@ -51,8 +51,13 @@ def context(recipe: Recipe) -> dict[str, Any]:
         "cpu": cpu,
         "online": recipe.profile != "smoke",
         "tiny": _tiny(recipe),
-        "merge": recipe.merge,
+        "merge": _merge_config(config) if recipe.merge else None,
     }
+
+
+def _merge_config(config: dict[str, Any]) -> dict[str, Any]:
+    """For `merge-lora`, one process: with `deepspeed` in its config it waits for ranks that nobody starts."""
+    return {key: value for key, value in config.items() if key not in ("deepspeed", "fsdp", "fsdp_config", "fsdp_version")}
 
 
 def _config(recipe: Recipe) -> dict[str, Any]:
@@ -114,13 +119,20 @@ def _tiny(recipe: Recipe) -> dict[str, Any] | None:
 
 
 _ERROR = re.compile(r"^(?:\[rank\d+\]:\s*)?((?:[A-Za-z_][\w.]*(?:Error|Exception|Interrupt))(?::.*)?)$")
+_VALUE = re.compile(r"^\s*(?:Value|Assertion) error, (?P<said>.*?)(?: \[type=.*)?$")
 
 
 def failure(log: str) -> str | None:
-    """The last Python exception that isn't torchrun's own report of a failed child."""
+    """The last Python exception that isn't torchrun's own report of a failed child; of a config that Axolotl's
+    validator refuses, what the validator said."""
     found = None
+    refused = False
     for line in log.splitlines():
         match = _ERROR.match(line.strip())
-        if match and "ChildFailedError" not in line:
+        value = _VALUE.match(line) if refused else None
+        if value:
+            found = f"Axolotl refuses the config: {value['said']}"
+        elif match and "ChildFailedError" not in line:
             found = match[1]
+        refused = bool(match and "ValidationError" in line) or (refused and line.startswith(" ") and not value)
     return found

@@ -60,14 +60,14 @@ class RunnerPlugin(BasePlugin):  # type: ignore[misc]
         return [MetricsCallback()]
 
 
-def _gloo_without_gpus() -> None:
-    """Give CPU ranks a backend.
+def _cpu_ranks() -> bool:
+    """Started by torchrun on a machine without a GPU: a sharded recipe in smoke."""
+    return "LOCAL_RANK" in os.environ and not torch.cuda.is_available()
 
-    DeepSpeed on CPU asks Accelerate for a backend that this torch build lacks, and Accelerate then counts one process;
-    gloo is in every build. Only ranks started by torchrun on a machine without a GPU are touched.
-    """
-    if "LOCAL_RANK" not in os.environ or torch.cuda.is_available():
-        return
+
+def _gloo_as_backend() -> None:
+    """DeepSpeed on CPU asks Accelerate for a backend that this torch build lacks, and Accelerate then counts one
+    process; gloo is in every build."""
     original = PartialState._prepare_backend
 
     def prepare(self: Any, *args: Any, **kwargs: Any) -> Any:
@@ -77,4 +77,29 @@ def _gloo_without_gpus() -> None:
     PartialState._prepare_backend = prepare
 
 
-_gloo_without_gpus()
+def _gather_without_grad() -> None:
+    """ZeRO-1 and -2 gather updated weights in place; gloo does that through views, which autograd forbids unless it is
+    off. NCCL has no such views, so nothing of the GPU path is hidden by this."""
+    from deepspeed.runtime.zero import stage_1_and_2
+
+    stage_1_and_2.all_gather_dp_groups = torch.no_grad()(stage_1_and_2.all_gather_dp_groups)
+
+
+def _load_on_cpu() -> None:
+    """Weights are loaded onto the device of the rank's number, and a CPU has no such device. (ZeRO-3 places them
+    itself and takes no map.)"""
+    from transformers import modeling_utils
+    from transformers.integrations.deepspeed import is_deepspeed_zero3_enabled
+
+    original = modeling_utils.check_and_set_device_map
+
+    def check_and_set_device_map(device_map: Any) -> Any:
+        return original(None if is_deepspeed_zero3_enabled() else "cpu")
+
+    modeling_utils.check_and_set_device_map = check_and_set_device_map
+
+
+if _cpu_ranks():
+    _load_on_cpu()
+    _gloo_as_backend()
+    _gather_without_grad()

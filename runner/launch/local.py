@@ -17,6 +17,8 @@ from typing import Any
 from runner.record import LOG, read_metrics
 
 POLL_S = 0.2
+# in the environment of every process of a run
+MARK = "RUNNER_RUN"
 # how long a process group may take to end after SIGINT, then after SIGTERM, before it is killed
 GRACE_S = (30.0, 10.0)
 
@@ -62,7 +64,7 @@ def launch(run: Path, watch: Watch, *, environment: dict[str, str] | None = None
             stdout=log,
             stderr=subprocess.STDOUT,
             start_new_session=True,
-            env={**os.environ, **(environment or {})},
+            env={**os.environ, **(environment or {}), MARK: str(run)},
         )
         follower = _Follower(run, log_start, watch, started)
         with _passed_on(process) as asked:
@@ -72,7 +74,9 @@ def launch(run: Path, watch: Watch, *, environment: dict[str, str] | None = None
                     _escalate(process, asked)
                     time.sleep(POLL_S)
             finally:
-                _end_group(process)
+                _signal_group(process, signal.SIGKILL)
+                process.wait()
+                end_stragglers(run)
         follower.look()
     usage = resource.getrusage(resource.RUSAGE_CHILDREN)
     seconds = time.monotonic() - started
@@ -156,7 +160,18 @@ def _signal_group(process: subprocess.Popen[bytes], number: int) -> None:
         os.killpg(process.pid, number)
 
 
-def _end_group(process: subprocess.Popen[bytes]) -> None:
-    """Whatever happened, nothing of this run keeps running."""
-    _signal_group(process, signal.SIGKILL)
-    process.wait()
+def end_stragglers(run: Path) -> list[int]:
+    """Kill what is left of a run and return its process ids.
+
+    torchrun gives each rank a session of its own, so killing launch.sh's group does not reach them; all of them carry
+    the run's directory in their environment.
+    """
+    wanted = f"{MARK}={run}".encode()
+    ended = []
+    for entry in Path("/proc").glob("[0-9]*/environ"):
+        pid = int(entry.parent.name)
+        with suppress(OSError):
+            if pid != os.getpid() and wanted in entry.read_bytes().split(b"\0"):
+                os.kill(pid, signal.SIGKILL)
+                ended.append(pid)
+    return ended

@@ -22,12 +22,16 @@ from runner.recipe.document import Document, Node, parse_path
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """What a rule may look at: one composed recipe, its box, and its base model where it is known."""
+    """What a rule may look at: one composed recipe, its box, and its base model where it is known.
+
+    `refused` names the top-level keys that the schema refused and that `doc` therefore lacks.
+    """
 
     doc: Document
     kind: str
     box: Box
     model: Model | None = None
+    refused: frozenset[str] = frozenset()
 
     def node(self, path: str) -> Node | None:
         """The node at a dotted path (`trl.num_generations`, `datasets.0.type`)."""
@@ -42,6 +46,10 @@ class Facts:
     def has(self, path: str) -> bool:
         """True where the key is given with a value that is neither null nor false."""
         return self.get(path) not in (None, False)
+
+    def lacks(self, key: str) -> bool:
+        """True where a top-level key is neither set nor given wrongly: only then is its absence the mistake."""
+        return not self.has(key) and key not in self.refused
 
     def all(self, path: str) -> Iterator[tuple[str, Node]]:
         """Nodes at a dotted path in which `*` stands for every list item, each with its own dotted path."""

@@ -1,0 +1,113 @@
+# The front door. `make help` lists what there is.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+
+PYTHON ?= python3
+VENV := .venv
+RUNNER := $(VENV)/bin/runner
+PROFILE ?= full
+# Taken as they stand: text from the command line is never expanded, and reaches the shell only through the environment.
+override R := $(value R)
+override PROFILE := $(value PROFILE)
+override MODEL := $(value MODEL)
+export R PROFILE MODEL
+
+GRAPH := artifacts/graph.mk
+RECIPE_FILES := $(shell find recipes -name '*.yaml' -o -type d)
+
+.PHONY: help setup list validate show recipe smoke run-all serve doctor env graph schemas smoke-data lock check lint test bench clean
+
+help: ## this list
+	@echo "usage: make TARGET [R=phase4/dpo-13b] [PROFILE=smoke] [-j2] [-n]"
+	@echo
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@echo
+	@echo "examples:"
+	@echo "  make recipe R=phase4/dpo-13b PROFILE=smoke   the whole chain, tiny, on this machine's CPU"
+	@echo "  make recipe R=phase4/dpo-13b                 as written, on the box the recipe names"
+	@echo "  make -n recipe R=phase4/dpo-13b              what would run, and nothing run"
+
+$(RUNNER): pyproject.toml runner/__init__.py
+	@echo "setting up the runner in $(VENV)"
+	@$(PYTHON) -m venv $(VENV)
+	@$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --editable .
+	@touch $(RUNNER)
+
+$(VENV)/.dev: $(RUNNER)
+	@echo "installing the tools for development"
+	@$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	@touch $@
+
+setup: $(RUNNER) ## the core into .venv; engines come on first need
+
+list: $(RUNNER) ## the catalogue of recipes
+	@$(RUNNER) list
+
+validate: $(RUNNER) ## everything wrong with R, or with all recipes
+	@$(RUNNER) validate $${R:+"$$R"}
+
+show: $(RUNNER) need-R ## what R will run, and where each value came from
+	@$(RUNNER) show "$$R" --profile "$$PROFILE" --resolved
+
+recipe: $(RUNNER) need-R ## run R and what it needs; skips what is up to date
+	@$(RUNNER) validate --quiet --profile "$$PROFILE" "$$R"
+	@$(MAKE) "artifacts/$$R/$$PROFILE/done"
+	@$(RUNNER) last "$$R" --profile "$$PROFILE"
+
+smoke: $(RUNNER) ## every recipe in smoke (with -j2: two at a time)
+	@$(MAKE) all-smoke
+
+serve: ## serve MODEL (comes with the kind `serve`)
+	@echo "make serve: serving is not in this release yet; MODEL=$$MODEL was not started" >&2; exit 2
+
+doctor: $(RUNNER) ## what this machine has and lacks, for R if given
+	@$(RUNNER) doctor $${R:+"$$R"}
+
+env: $(RUNNER) ## build the engine environments now rather than on first need
+	@$(RUNNER) env build axolotl
+
+graph: $(GRAPH) ## the makefile that chains the recipes
+
+schemas: $(RUNNER) ## schemas/ from the pinned Axolotl, data/keys and data/kinds
+	@$(RUNNER) env build axolotl
+	@"$$($(RUNNER) env path axolotl)/bin/python" runner/jobs/axolotl_schema.py > artifacts/.axolotl-schema.json 2> artifacts/.axolotl-schema.log
+	@$(VENV)/bin/python -m runner.recipe.schema_build artifacts/.axolotl-schema.json data schemas
+
+smoke-data: ## data/smoke/*.jsonl from their generator
+	@$(PYTHON) runner/jobs/make_smoke_data.py data/smoke
+
+check: $(VENV)/.dev lint ## lint, types, import contracts, unit tests: under a minute
+	@$(VENV)/bin/python -m pytest -m "not engine" -n 2
+
+lint: $(VENV)/.dev
+	@$(VENV)/bin/ruff check .
+	@$(VENV)/bin/ruff format --check .
+	@$(VENV)/bin/mypy
+	@$(VENV)/bin/lint-imports
+
+test: $(VENV)/.dev lint ## all tests, the engines' smoke runs included
+	@$(VENV)/bin/python -m pytest
+
+bench: $(VENV)/.dev ## how long start-up, validate and show take
+	@$(VENV)/bin/python tests/benchmarks/startup.py
+
+clean: ## remove .venv and caches; keeps artifacts/
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+
+.PHONY: need-R
+need-R:
+	@[ -n "$$R" ] || { echo "say which recipe: R=phase4/dpo-13b; \`make list\` shows them" >&2; exit 2; }
+
+# The graph is read only by the calls that build from it, so that `make help` starts nothing.
+ifneq (,$(filter artifacts/% all-%,$(MAKECMDGOALS)))
+$(GRAPH): $(RUNNER) $(RECIPE_FILES)
+	@$(RUNNER) graph --out $@
+include $(GRAPH)
+.PHONY: all-smoke all-full
+all-smoke: $(RECIPES:%=artifacts/%/smoke/done)
+all-full: $(RECIPES:%=artifacts/%/full/done)
+else
+$(GRAPH): $(RUNNER) $(RECIPE_FILES)
+	@$(RUNNER) graph --out $@
+endif

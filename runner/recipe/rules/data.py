@@ -1,0 +1,86 @@
+"""Rules about where training data comes from."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from runner.diagnostics import Diagnostic
+from runner.recipe.rules import Facts, rule
+
+_VALIDATION = "https://github.com/axolotl-ai-cloud/axolotl/blob/main/src/axolotl/utils/schemas/validation.py"
+_SFT = "https://github.com/axolotl-ai-cloud/axolotl/blob/main/src/axolotl/utils/data/sft.py"
+
+
+@rule("R190", "no training data", source=_VALIDATION)
+def no_data(facts: Facts) -> Iterator[Diagnostic]:
+    """A recipe names what to train on: `datasets`, prepared before training, or `pretraining_dataset`, streamed."""
+    if facts.lacks("datasets") and facts.lacks("pretraining_dataset"):
+        yield facts.report("R190", "kind", "the recipe names no training data", help="add `datasets`")
+
+
+@rule("R191", "two sources of training data", source=_SFT, severity="warning")
+def two_sources(facts: Facts) -> Iterator[Diagnostic]:
+    """With `pretraining_dataset` Axolotl streams that and never looks at `datasets`."""
+    if facts.has("datasets") and facts.has("pretraining_dataset"):
+        yield facts.report(
+            "R191",
+            "datasets",
+            "`datasets` is ignored beside `pretraining_dataset`",
+            help="remove one of the two",
+            severity="warning",
+        )
+
+
+@rule("R192", "streaming without an end", source=_VALIDATION)
+def streaming_needs_steps(facts: Facts) -> Iterator[Diagnostic]:
+    """Nobody knows how long a stream is before it has been read, so neither the run's length nor the learning rate
+    schedule can be worked out from it. Axolotl wants `max_steps`.
+    """
+    key = next((k for k in ("pretraining_dataset", "streaming") if facts.has(k)), None)
+    if key and facts.lacks("max_steps"):
+        yield facts.report(
+            "R192",
+            key,
+            f"`{key}` needs `max_steps`",
+            label="a stream has no length",
+            help="add `max_steps`",
+        )
+
+
+@rule("R193", "a validation split that can't be made", source=_VALIDATION)
+def no_split(facts: Facts) -> Iterator[Diagnostic]:
+    """`val_set_size` cuts evaluation rows out of the training data. A stream can't be cut, and beside `test_datasets`
+    it would be a second evaluation set; Axolotl refuses both.
+    """
+    if not facts.has("val_set_size"):
+        return
+    streams = ("pretraining_dataset", "streaming")
+    other = next((k for k in (*streams, "test_datasets") if facts.has(k)), None)
+    if other:
+        spare = " and name evaluation data in `test_datasets`" if other in streams else ""
+        yield facts.report(
+            "R193",
+            "val_set_size",
+            f"`val_set_size` does not work with `{other}`",
+            help=f"remove `val_set_size`{spare}",
+        )
+
+
+@rule(
+    "R194",
+    "deduplication that can't happen",
+    source="https://github.com/axolotl-ai-cloud/axolotl/blob/main/src/axolotl/utils/schemas/config.py",
+)
+def no_deduplication(facts: Facts) -> Iterator[Diagnostic]:
+    """Exact deduplication is a step of preparing a dataset. Streamed data and data that is not prepared never pass
+    through it, and Axolotl refuses to pretend.
+    """
+    keys = ("streaming", "pretraining_dataset", "skip_prepare_dataset")
+    other = next((k for k in keys if facts.has(k)), None)
+    if facts.has("dataset_exact_deduplication") and other:
+        yield facts.report(
+            "R194",
+            "dataset_exact_deduplication",
+            f"`dataset_exact_deduplication` does not work with `{other}`",
+            help="remove `dataset_exact_deduplication`",
+        )

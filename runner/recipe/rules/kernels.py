@@ -1,0 +1,71 @@
+"""Rules about optional kernels that come from plugins."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from runner.diagnostics import Diagnostic
+from runner.recipe.rules import Facts, rule
+
+_INTEGRATIONS = "axolotl.integrations."
+# plugin -> the keys that only it reads
+_PLUGINS = {
+    "liger.LigerPlugin": [
+        "liger_rope",
+        "liger_rms_norm",
+        "liger_rms_norm_gated",
+        "liger_layer_norm",
+        "liger_swiglu",
+        "liger_glu_activation",
+        "liger_cross_entropy",
+        "liger_fused_linear_cross_entropy",
+    ],
+    "cut_cross_entropy.CutCrossEntropyPlugin": ["cut_cross_entropy"],
+    "spectrum.SpectrumPlugin": ["spectrum_model_name"],
+    "kernels.KernelsPlugin": ["use_scattermoe", "use_sonicmoe", "use_dsv4_kernels", "use_glm_dsa_kernels"],
+}
+_CROSS_ENTROPY = (
+    "cut_cross_entropy",
+    "chunked_cross_entropy",
+    "liger_cross_entropy",
+    "liger_fused_linear_cross_entropy",
+)
+
+
+@rule(
+    "R198",
+    "a plugin's key without the plugin",
+    source="https://docs.axolotl.ai/docs/custom_integrations.html",
+    severity="warning",
+)
+def key_without_plugin(facts: Facts) -> Iterator[Diagnostic]:
+    """Keys such as `liger_rms_norm` belong to plugins. Without the plugin in `plugins` Axolotl drops them as it drops
+    any key it does not know, without a word: the run works, and is slower or larger than the recipe says.
+    """
+    given = [str(p) for p in facts.get("plugins", [])]
+    for plugin, keys in _PLUGINS.items():
+        family = _INTEGRATIONS + plugin.split(".")[0]
+        used = [key for key in keys if facts.has(key)]
+        if used and "plugins" not in facts.refused and not any(p.startswith(family) for p in given):
+            more = f" and {len(used) - 1} more" if len(used) > 1 else ""
+            yield facts.report(
+                "R198",
+                used[0],
+                f"`{used[0]}`{more} {'do' if more else 'does'} nothing without a plugin",
+                help=f"add `{_INTEGRATIONS}{plugin}` to `plugins`",
+                severity="warning",
+            )
+
+
+@rule("R199", "two cross-entropy kernels", source="https://docs.axolotl.ai/docs/custom_integrations.html")
+def two_cross_entropies(facts: Facts) -> Iterator[Diagnostic]:
+    """Each of these replaces the same step, from the last hidden state to the loss. Axolotl refuses more than one."""
+    used = [key for key in _CROSS_ENTROPY if facts.has(key)]
+    if len(used) > 1:
+        yield facts.report(
+            "R199",
+            used[1],
+            " and ".join(f"`{key}`" for key in used) + " can't be used together",
+            label="each replaces the same step",
+            help="keep one of them",
+        )

@@ -1,0 +1,95 @@
+"""Rules about what a recipe may do to the machine and the people that run it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import replace
+
+from runner.diagnostics import Diagnostic
+from runner.recipe.document import walk
+from runner.recipe.rules import Facts, rule
+
+_REMOTE_CODE = (
+    "trust_remote_code",
+    "datasets.*.trust_remote_code",
+    "test_datasets.*.trust_remote_code",
+    "pretraining_dataset.*.trust_remote_code",
+    "model_kwargs.trust_remote_code",
+    "processor_kwargs.trust_remote_code",
+)
+_SECRET_KEYS = ("comet_api_key",)
+_SECRET = re.compile(
+    r"\b(hf_[A-Za-z0-9]{20,}|sk-[A-Za-z0-9_-]{20,}|ghp_[A-Za-z0-9]{30,}|github_pat_\w{30,}|AKIA[0-9A-Z]{16})\b"
+)
+_PICKLES = (".pkl", ".pickle")
+
+
+@rule("R501", "code from the hub that nobody allowed", source="https://huggingface.co/docs/transformers/custom_models")
+def remote_code(facts: Facts) -> Iterator[Diagnostic]:
+    """`trust_remote_code` runs Python files that somebody uploaded beside a model or dataset, with everything the user
+    running the recipe can reach, and they can change after the recipe was read. A recipe that needs it says so in its
+    header, where a reviewer looks.
+    """
+    if "trust_remote_code" in facts.get("allow", []) or "allow" in facts.refused:
+        return
+    for pattern in _REMOTE_CODE:
+        for at, node in facts.all(pattern):
+            if node.value is True:
+                yield facts.report(
+                    "R501",
+                    at,
+                    "`trust_remote_code` runs code from the hub, and the recipe does not allow it",
+                    label="read that code first",
+                    note="pin what was read with `model_revision` or the dataset's `revision`",
+                    help="remove it, or add `allow: [trust_remote_code]`",
+                )
+
+
+@rule(
+    "R502",
+    "a secret in the recipe",
+    source="https://docs.github.com/code-security/secret-scanning/introduction/about-secret-scanning",
+)
+def secret_in_file(facts: Facts) -> Iterator[Diagnostic]:
+    """Recipes are committed, rendered into run directories and shown in reports. A token in one of them is a token that
+    has leaked. Engines read theirs from the environment. The line is not shown here, so that a log does not leak it
+    once more.
+    """
+    for path, node in walk(facts.doc.root):
+        named = len(path) == 1 and path[0] in _SECRET_KEYS and isinstance(node.value, str) and node.value
+        if named or (isinstance(node.value, str) and _SECRET.search(node.value)):
+            shown = ".".join(map(str, path))
+            env = str(path[0]).upper() if named else "HF_TOKEN or its like"
+            yield replace(
+                facts.report(
+                    "R502",
+                    shown,
+                    f"`{shown}` on line {node.span.line} holds a secret",
+                    note="if this file has left your machine, the secret has leaked: revoke it",
+                    help=f"remove it and set {env} in the environment",
+                ),
+                span=replace(node.span, line=0, column=0, width=1),
+            )
+
+
+@rule("R503", "pickled data that nobody allowed", source="https://huggingface.co/docs/hub/security-pickle")
+def pickled(facts: Facts) -> Iterator[Diagnostic]:
+    """Reading a pickle can run any code its author put into it. Weights in safetensors and rows in JSON or Parquet
+    can't. A recipe that reads pickles says so in its header, where a reviewer looks.
+    """
+    if "pickle" in facts.get("allow", []) or "allow" in facts.refused:
+        return
+    found = [at for at, node in facts.all("model_kwargs.use_safetensors") if node.value is False]
+    for rows in ("datasets", "test_datasets", "pretraining_dataset"):
+        found += [at for at, node in facts.all(f"{rows}.*.ds_type") if node.value == "pandas"]
+        for key in ("path", "data_files", "data_files.*"):
+            found += [at for at, node in facts.all(f"{rows}.*.{key}") if str(node.value).endswith(_PICKLES)]
+    for at in found:
+        yield facts.report(
+            "R503",
+            at,
+            "this reads a pickle, and the recipe does not allow it",
+            label="a pickle can run any code",
+            help="use safetensors for weights and JSON or Parquet for rows, or add `allow: [pickle]`",
+        )

@@ -1,0 +1,86 @@
+"""Rules about what training starts from: a base model, or an architecture with random weights."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from runner.diagnostics import Diagnostic
+from runner.recipe.kinds import kind_schema
+from runner.recipe.load import printable
+from runner.recipe.rules import Facts, rule
+
+# families that look positions up in a table, so that one beyond its end is an error
+_TABLE = ("gpt2", "opt", "gpt_neo", "gpt_bigcode")
+_LONGER = ("rope_scaling", "rope_parameters", "max_position_embeddings", "n_positions")
+AXOLOTL_SEQUENCE_LEN = 512
+
+
+@rule("R188", "no model, or two", source="https://docs.axolotl.ai/docs/config-reference.html")
+def one_model(facts: Facts) -> Iterator[Diagnostic]:
+    """Training starts from the weights of a `base_model` or from random weights in the shape of an `architecture`. The
+    runner builds a base model from the latter, so a recipe gives one of the two.
+    """
+    if "base_model" in kind_schema(facts.kind)["required"]:
+        return
+    if facts.lacks("base_model") and facts.lacks("architecture"):
+        yield facts.report(
+            "R188",
+            "kind",
+            "the recipe names no model",
+            help="add `base_model`, or `architecture` to start from random weights",
+        )
+    elif facts.has("base_model") and facts.has("architecture"):
+        yield facts.report(
+            "R188",
+            "architecture",
+            "`architecture` and `base_model` can't be used together",
+            label="random weights, or those of a model",
+            help="remove one of the two",
+        )
+
+
+@rule("R187", "a model from scratch without a tokenizer", source="https://docs.axolotl.ai/docs/config-reference.html")
+def scratch_needs_tokenizer(facts: Facts) -> Iterator[Diagnostic]:
+    """A model's tokenizer comes from the place its weights come from, unless `tokenizer_config` names another. An
+    `architecture` has no such place.
+    """
+    if facts.has("architecture") and facts.lacks("tokenizer_config"):
+        yield facts.report(
+            "R187",
+            "architecture",
+            "a model from scratch needs `tokenizer_config`",
+            label="an architecture brings no tokenizer",
+            help="add `tokenizer_config: openai-community/gpt2`, or another model's name",
+        )
+
+
+@rule(
+    "R189",
+    "sequences longer than the model",
+    source="https://docs.axolotl.ai/docs/config-reference.html",
+    severity="warning",
+)
+def sequence_too_long(facts: Facts) -> Iterator[Diagnostic]:
+    """A model has learnt positions up to the length it was trained for. With rotary embeddings, training on longer
+    sequences runs and starts badly unless their scaling is changed too; families with a table of positions, such as
+    GPT-2, stop with an index error at the first longer row.
+    """
+    model = facts.model
+    longest = model.max_positions if model is not None else None
+    length = facts.get("sequence_len", AXOLOTL_SEQUENCE_LEN)
+    override = facts.get("model_config", {})
+    if model is None or longest is None or length <= longest or "sequence_len" in facts.refused:
+        return
+    if facts.has("use_pose") or any(key in override for key in _LONGER):
+        return
+    table = model.model_type in _TABLE
+    scratch = facts.has("architecture")
+    grow = "raise its `max_position_embeddings`" if scratch else "set `rope_parameters` in `model_config`"
+    yield facts.report(
+        "R189",
+        "sequence_len" if facts.get("sequence_len") else "architecture" if scratch else "base_model",
+        f"`sequence_len: {length}` is longer than the model's {longest} positions",
+        label=f"`{printable(model.model_type)}` has no position beyond them" if table else "",
+        help=f"set `sequence_len: {longest}`" + ("" if table else f", or {grow}"),
+        severity="error" if table else "warning",
+    )
