@@ -16,7 +16,7 @@ export R PROFILE MODEL
 GRAPH := artifacts/graph.mk
 RECIPE_FILES := $(shell find recipes -name '*.yaml' -o -type d)
 
-.PHONY: help setup list validate show recipe smoke run-all serve doctor env graph schemas smoke-data lock check lint test bench clean
+.PHONY: help setup list validate show recipe smoke run-all serve doctor env graph schemas smoke-data lock readme check lint test bench clean
 
 help: ## this list
 	@echo "usage: make TARGET [R=phase4/dpo-13b] [PROFILE=smoke] [-j2] [-n]"
@@ -74,6 +74,12 @@ schemas: $(RUNNER) ## schemas/ from the pinned Axolotl, data/keys and data/kinds
 	@"$$($(RUNNER) env path axolotl)/bin/python" runner/jobs/axolotl_schema.py > artifacts/.axolotl-schema.json 2> artifacts/.axolotl-schema.log
 	@$(VENV)/bin/python -m runner.recipe.schema_build artifacts/.axolotl-schema.json data schemas
 
+lock: $(RUNNER) ## runner/engines/locks from the extras in pyproject.toml
+	@$(VENV)/bin/python -m runner.engines.relock axolotl .
+
+readme: $(RUNNER) ## the generated parts of README.md, from the recipes and what their runs here recorded
+	@$(VENV)/bin/python -m runner.report.readme README.md
+
 smoke-data: ## data/smoke/*.jsonl from their generator
 	@$(PYTHON) runner/jobs/make_smoke_data.py data/smoke
 
@@ -90,7 +96,8 @@ test: $(VENV)/.dev lint ## all tests, the engines' smoke runs included
 	@$(VENV)/bin/python -m pytest
 
 bench: $(VENV)/.dev ## how long start-up, validate and show take
-	@$(VENV)/bin/python tests/benchmarks/startup.py
+	@$(VENV)/bin/python -m tests.benchmarks.startup
+	@$(VENV)/bin/python -m tests.benchmarks.overhead
 
 clean: ## remove .venv and caches; keeps artifacts/
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

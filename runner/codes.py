@@ -6,7 +6,7 @@ from __future__ import annotations
 CODES: dict[str, tuple[str, str]] = {
     "R001": (
         "the file can't be read",
-        "There is no such recipe, or its file is missing, not UTF-8 text, binary, or larger than 256 KiB. Recipes are\n"
+        "There is no such recipe, or its file is missing, not UTF-8 text, binary, or larger than 64 KiB. Recipes are\n"
         "small text files under recipes/; one far beyond that size is something else.",
     ),
     "R002": (
@@ -16,8 +16,8 @@ CODES: dict[str, tuple[str, str]] = {
     ),
     "R003": (
         "not a recipe's shape",
-        "A recipe is one mapping of keys to values, at most 32 levels deep and 20,000 values large with aliases written\n"
-        "out, with no tags, no infinite or undefined numbers. The bounds keep a hostile file from costing anything.",
+        "A recipe is one mapping of keys to values, at most 32 levels deep and 20,000 values large with aliases\n"
+        "written out, with no tags, no infinite or undefined numbers. The bounds keep a hostile file from costing anything.",
     ),
     "R004": (
         "unknown key",
@@ -34,7 +34,10 @@ CODES: dict[str, tuple[str, str]] = {
         "In YAML 1.2 `no`, `yes`, `on` and `off` are text, `1e-5` is a number, and anything in quotes is text.",
     ),
     "R008": ("a value that is not allowed", "The key takes one of a few values, or a number within bounds."),
-    "R009": ("kind missing or unknown", "`kind` chooses the schema, the engine and the templates; nothing can be checked without it."),
+    "R009": (
+        "kind missing or unknown",
+        "`kind` chooses the schema, the engine and the templates; nothing can be checked without it.",
+    ),
     "R010": (
         "a newer format",
         "`recipe:` is the version of the recipe format. This runner reads up to the version it was released with.",
@@ -44,19 +47,39 @@ CODES: dict[str, tuple[str, str]] = {
         "A name becomes a path under recipes/ and artifacts/ and a target of make, so it may hold only lower-case\n"
         "letters, digits, `-`, `_`, `.` and up to three `/`.",
     ),
-    "R012": ("unknown box", "A box is a machine described in data/boxes; `box:` names the one the recipe is written for."),
+    "R012": (
+        "unknown box",
+        "A box is a machine described in data/boxes; `box:` names the one the recipe is written for.",
+    ),
     "R013": ("`extends` leads nowhere or in a circle", "The parent must be a recipe, and not this one's own child."),
     "R014": ("`--set` can't be applied", "It takes KEY=VALUE, the key dotted for nested ones; lists are set whole."),
     "R017": ("the new recipe exists", "`runner new` never overwrites."),
-    "R301": ("an engine environment could not be built", "pip's own last words are shown; its whole log is kept in the cache."),
+    "R301": (
+        "an engine environment could not be built",
+        "pip's own last words are shown; its whole log is kept in the cache.",
+    ),
     "R302": ("not enough disk for an engine environment", "Checked before anything is fetched."),
     "R303": ("this Python can't hold the engine", "The engine's lock was made for the Pythons named."),
-    "R310": ("too few GPUs", "The recipe's box has more GPUs than this machine. `PROFILE=smoke` runs the same pipeline on a CPU."),
+    "R304": ("the cache can't be written", "Engine environments are kept there; RUNNER_CACHE names another folder."),
+    "R305": ("an environment that is being built", "It can be removed when the process that builds it has ended."),
+    "R310": (
+        "too few GPUs",
+        "The recipe's box has more GPUs than this machine. `PROFILE=smoke` runs the same pipeline on a CPU.",
+    ),
     "R311": ("too little GPU memory", "The recipe was written for GPUs with more memory than these."),
-    "R312": ("too little host memory", "The recipe's box has more RAM than this machine; optimizer offload would not fit."),
+    "R312": (
+        "too little host memory",
+        "The recipe's box has more RAM than this machine; optimizer offload would not fit.",
+    ),
     "R313": ("GPUs of an older generation", "The box's compute capability is higher; bf16 or fp8 may be missing here."),
-    "R320": ("no compiler for DeepSpeed's CPU Adam", "DeepSpeed builds it on first use, with a C++ compiler and, on a GPU box, nvcc."),
-    "R321": ("the driver is older than the wheels' CUDA", "PyTorch's wheels carry their CUDA, which needs a driver at least as new."),
+    "R320": (
+        "no compiler for DeepSpeed's CPU Adam",
+        "DeepSpeed builds it on first use, with a C++ compiler and, on a GPU box, nvcc.",
+    ),
+    "R321": (
+        "the driver is older than the wheels' CUDA",
+        "PyTorch's wheels carry their CUDA, which needs a driver at least as new.",
+    ),
     "R401": ("a need that is missing or broken", "`needs` names recipes of this project by alias."),
     "R402": ("needs that go in a circle", "Make can't order them, and neither can anyone."),
     "R403": ("an alias that `needs` lacks", "`${needs.ALIAS.OUTPUT}` takes its alias from the recipe's own `needs`."),
@@ -65,9 +88,15 @@ CODES: dict[str, tuple[str, str]] = {
         "A run that trains an adapter leaves `adapter`; with `merge: true` also `model`. One that trains all weights\n"
         "leaves `model`.",
     ),
-    "R405": ("an artifact of the wrong type", "`base_model` takes a whole model, `lora_model_dir` an adapter, `trl.reward_funcs` a reward model."),
+    "R405": (
+        "an artifact of the wrong type",
+        "`base_model` takes a whole model, `lora_model_dir` an adapter, `trl.reward_funcs` a reward model.",
+    ),
     "R406": ("a reference that can't be read", "References are `${needs.ALIAS.OUTPUT}`, `${data}` and `${project}`."),
-    "R407": ("smoke can't stand in for the model", "Smoke builds a tiny model of the same architecture, so it must know that architecture without the network."),
+    "R407": (
+        "smoke can't stand in for the model",
+        "Smoke builds a tiny model of the same architecture, so it must know that architecture without the network.",
+    ),
     "R410": ("a need has not run", "`runner run` runs one recipe; `make recipe` runs what it needs first."),
     "R411": ("another run of this recipe is going on", "Two would write to the same place and want the same GPUs."),
     "R412": ("artifacts can't be written", "The folder is read-only, or its disk is full."),

@@ -14,9 +14,8 @@ from runner.recipe.check import check
 from runner.recipe.compose import PROFILES, compose
 from runner.recipe.document import Document
 from runner.recipe.graph import Library, check_needs
-from runner.recipe.kinds import kind_names
 from runner.recipe.load import Refused, find_recipe
-from runner.recipe.resolve import Recipe, resolve
+from runner.recipe.resolve import Recipe, in_profile, resolve
 from runner.record import latest
 
 
@@ -44,11 +43,15 @@ def check_recipe(library: Library, file: Path, sets: tuple[str, ...] = ()) -> tu
     """The composed recipe, and everything wrong with it; None where it can't even be composed."""
     try:
         doc = compose(library.project, file, profile=library.profile, sets=sets)
+        found = check(doc if library.profile == "full" else compose(library.project, file))
+        if any(d.code in ("R009", "R010") for d in found):
+            return doc, found
+        found += check_needs(library, doc)
+        if library.profile != "full" and not any(d.is_error for d in found):
+            # what a profile or an option changed must hold together too
+            found += check(in_profile(library, doc, library.profile)[0])
     except Refused as refused:
         return None, refused.diagnostics
-    found = check(doc)
-    if not any(d.code in ("R009", "R010") for d in found) and doc.keys["kind"].value in kind_names():
-        found += check_needs(library, doc)
     return doc, sort_diagnostics(found)
 
 

@@ -56,6 +56,13 @@ def _data(kept: Kept) -> dict[str, Any]:
     }
 
 
+@command.command("path")
+@click.argument("engine", type=click.Choice(locked_engines()))
+def path_command(engine: str) -> None:
+    """Where the environment of an engine is, or will be."""
+    click.echo(str(environment(engine).path))
+
+
 @command.command("build")
 @click.argument("engine", type=click.Choice(locked_engines()))
 def build_command(engine: str) -> None:

@@ -40,4 +40,6 @@ def command(name: str, source: str, title: str | None) -> None:
         text = re.sub(r"(?m)^title:.*$", lambda _: f"title: {quoted}", text, count=1)
     target.parent.mkdir(parents=True, exist_ok=True)
     target.write_text(text, encoding="utf-8")
-    click.echo(f"{shown_path(str(target))}: a copy of {project.recipe_name(origin)}; edit it, then `runner validate {name}`")
+    click.echo(
+        f"{shown_path(str(target))}: a copy of {project.recipe_name(origin)}; edit it, then `runner validate {name}`"
+    )

@@ -12,7 +12,8 @@ from typing import Any
 import click
 
 from runner.engines import Step
-from runner.engines.environment import Environment, Progress as BuildProgress
+from runner.engines.environment import Environment
+from runner.engines.environment import Progress as BuildProgress
 from runner.launch.local import Progress
 from runner.recipe.resolve import Recipe
 
@@ -41,7 +42,8 @@ class RunView:
 
     def _open_bar(self) -> None:
         from rich.console import Console
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress as Bar, SpinnerColumn, TextColumn
+        from rich.progress import BarColumn, MofNCompleteColumn, SpinnerColumn, TextColumn
+        from rich.progress import Progress as Bar
 
         self.bar = Bar(
             SpinnerColumn(),
@@ -70,7 +72,11 @@ class RunView:
             total = progress.max_steps or None
             done = progress.step if self.part == "train" else 0
             self.bar.update(
-                self.task, completed=done, total=total, description=f"{self.title} {self.part}", status=self._status(progress)
+                self.task,
+                completed=done,
+                total=total,
+                description=f"{self.title} {self.part}",
+                status=self._status(progress),
             )
         elif self._worth_telling(progress):
             self.told_step, self.told_at = progress.step, progress.seconds

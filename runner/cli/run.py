@@ -58,6 +58,3 @@ def _tell(outcome: Outcome, name: str) -> None:
         click.echo(f"error: {name}: the engine failed in step `{outcome.part}` (exit code {outcome.code})", err=True)
         click.echo(f"  = {outcome.error}", err=True)
         click.echo(f"  = log: {where}/log.txt", err=True)
-
-
-

@@ -69,7 +69,9 @@ def _as_json(recipe: Recipe) -> dict[str, Any]:
         "profile": recipe.profile,
         "title": recipe.title,
         "box": recipe.box.name,
-        "needs": [{"alias": u.alias, "recipe": u.recipe, "run": str(u.run) if u.run else None} for u in recipe.upstreams],
+        "needs": [
+            {"alias": u.alias, "recipe": u.recipe, "run": str(u.run) if u.run else None} for u in recipe.upstreams
+        ],
         "outputs": [{"name": o.name, "type": o.type, "path": o.path} for o in recipe.outputs],
         "values": recipe.values,
         "origins": {key: origin(node.key) for key, node in recipe.doc.keys.items()},

@@ -21,7 +21,13 @@ from runner.recipe.load import Refused, find_recipe
 @set_option
 @click.pass_context
 def command(
-    ctx: click.Context, recipes: tuple[str, ...], style: str, strict: bool, quiet: bool, profile: str, sets: tuple[str, ...]
+    ctx: click.Context,
+    recipes: tuple[str, ...],
+    style: str,
+    strict: bool,
+    quiet: bool,
+    profile: str,
+    sets: tuple[str, ...],
 ) -> None:
     """Check recipes (all of them when none is named) and say everything that is wrong.
 

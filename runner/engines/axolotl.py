@@ -57,7 +57,9 @@ def context(recipe: Recipe) -> dict[str, Any]:
 
 def _merge_config(config: dict[str, Any]) -> dict[str, Any]:
     """For `merge-lora`, one process: with `deepspeed` in its config it waits for ranks that nobody starts."""
-    return {key: value for key, value in config.items() if key not in ("deepspeed", "fsdp", "fsdp_config", "fsdp_version")}
+    return {
+        key: value for key, value in config.items() if key not in ("deepspeed", "fsdp", "fsdp_config", "fsdp_version")
+    }
 
 
 def _config(recipe: Recipe) -> dict[str, Any]:
@@ -90,7 +92,9 @@ def _reward(function: str) -> str:
 
 def _deepspeed(recipe: Recipe, cpu: bool) -> dict[str, Any]:
     values = recipe.values
-    hidden = recipe.tiny.config.get("hidden_size", 0) if recipe.tiny else recipe.model.hidden_size if recipe.model else 0
+    hidden = (
+        recipe.tiny.config.get("hidden_size", 0) if recipe.tiny else recipe.model.hidden_size if recipe.model else 0
+    )
     return deepspeed_config(
         values["deepspeed"],
         ranks=ranks(recipe),

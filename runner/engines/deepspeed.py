@@ -19,7 +19,9 @@ def stage_name(given: str) -> str:
     match = _BUNDLED.fullmatch(given)
     if match is None:
         raise ValueError(given)
-    return match[1] + ("_offload_all" if match[2] == "_cpuoffload_all" else "_offload" if match[2] == "_cpuoffload_params" else "")
+    return match[1] + (
+        "_offload_all" if match[2] == "_cpuoffload_all" else "_offload" if match[2] == "_cpuoffload_params" else ""
+    )
 
 
 def deepspeed_config(
@@ -41,7 +43,9 @@ def deepspeed_config(
     prefetch, ten times hidden for parameters that stay gathered (huggingface.co/docs/transformers/deepspeed).
     """
     inline = dict(given) if isinstance(given, dict) else {}
-    zero = _zero(stage_name(given), hidden, cpu) if isinstance(given, str) else dict(inline.get("zero_optimization", {}))
+    zero = (
+        _zero(stage_name(given), hidden, cpu) if isinstance(given, str) else dict(inline.get("zero_optimization", {}))
+    )
     if cpu:
         zero = {k: v for k, v in zero.items() if k not in ("offload_optimizer", "offload_param")}
         zero["overlap_comm"] = False

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -19,6 +20,7 @@ from runner.recipe.load import Refused, printable
 
 GB = 1e9
 IMPORT_TIMEOUT_S = 300.0
+TMP = "tmp"
 # pip, told to stop, removes what it unpacked for the time being; then it has had its chance
 ENDING_S = 5.0
 _RETRY = "; then run it again, it goes on where it stopped"
@@ -93,6 +95,8 @@ class Install:
         """Raises Refused (R301). Returns the build of torch that was found, `cpu` or `cuda`."""
         self.log.write_text("")
         self._make_venv()
+        shutil.rmtree(self.path / TMP, ignore_errors=True)
+        (self.path / TMP).mkdir()
         site = self.site
         for name in site.mend():
             self._note(f"removed {name}: half installed")
@@ -114,10 +118,14 @@ class Install:
         pins = self._file("requirements", wanted)
         self._pip("packages", site, wanted, "--no-deps", *builders, "-r", str(pins))
         self._check(site, wanted)
+        shutil.rmtree(self.path / TMP)
         return build
 
     def _make_venv(self) -> None:
-        if self.python.exists() and self._call("pip", [str(self.python), "-m", "pip", "--version"]) == 0:
+        if (
+            self.python.exists()
+            and self._call("seeing what is there", [str(self.python), "-m", "pip", "--version"]) == 0
+        ):
             return
         self._must("creating the environment", [sys.executable, "-m", "venv", "--clear", str(self.path)])
 
@@ -196,6 +204,8 @@ class Install:
         """The user's own settings of pip hold; what would let modules from elsewhere in does not."""
         kept = {k: v for k, v in os.environ.items() if k not in ("PYTHONPATH", "PYTHONHOME", "PIP_REQUIRE_VIRTUALENV")}
         kept |= {"PIP_DISABLE_PIP_VERSION_CHECK": "1", "PYTHONNOUSERSITE": "1"}
+        # pip unpacks and builds here: on the disk that was checked, not in a small /tmp; a killed one's rests are found
+        kept["TMPDIR"] = str(self.path / TMP)
         # for the imports: nothing is fetched or reported, and no GPU is woken
         kept |= {"HF_HUB_OFFLINE": "1", "DO_NOT_TRACK": "1", "AXOLOTL_DO_NOT_TRACK": "1", "CUDA_VISIBLE_DEVICES": ""}
         return kept | dict(word.split("=", 1) for word in self.lock.fact("env"))

@@ -24,7 +24,9 @@ GPUS = {"bf16": True, "fp8": True, "tf32": True, "n_gpu": 2, "compute_capability
 RANKS = 2
 # keys that Axolotl reads under one name and keeps under another
 RENAMED = {f.alias for f in AxolotlInputConfig.model_fields.values() if f.alias} | {
-    a for f in AxolotlInputConfig.model_fields.values() for a in getattr(f.validation_alias, "choices", [f.validation_alias])
+    a
+    for f in AxolotlInputConfig.model_fields.values()
+    for a in getattr(f.validation_alias, "choices", [f.validation_alias])
 }
 
 

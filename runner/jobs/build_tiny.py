@@ -1,8 +1,8 @@
-"""Builds what the smoke profile stands in for a model: a tokenizer, the text it was trained on, and a tiny random model.
+"""Builds the stand-in for a model in smoke: a tokenizer, the text it was trained on, and a tiny random model.
 
 Runs in an engine's environment as `build_tiny.py SPEC.json`. Nothing is downloaded: the text is the Python standard
-library's own source. Each folder is made beside its place and renamed into it, so a killed build leaves nothing half done
-and two builds at once are no harm.
+library's own source. Each folder is made beside its place and renamed into it, so a killed build leaves nothing half
+done and two builds at once are no harm.
 """
 
 import contextlib

@@ -12,7 +12,12 @@ from pathlib import Path
 COLOURS = ["red", "blue", "green", "black", "white"]
 THINGS = ["cat", "dog", "bird", "boat", "house", "tree"]
 PLACES = ["garden", "street", "forest", "harbour", "school"]
-EVASIONS = ["i do not know that at all", "who can say such a thing", "ask somebody else about it", "no idea, leave me alone"]
+EVASIONS = [
+    "i do not know that at all",
+    "who can say such a thing",
+    "ask somebody else about it",
+    "no idea, leave me alone",
+]
 ROWS = 400
 
 

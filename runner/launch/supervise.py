@@ -133,7 +133,9 @@ def _execute(project: Project, recipe: Recipe, plan: Plan, watch: Callable[[Prog
             parts.append(progress.part)
         watch(progress)
 
-    ended = launch(run, follow, environment={"RUNNER_ENV": str(environment(load_engine(recipe.engine).ENVIRONMENT).path)})
+    ended = launch(
+        run, follow, environment={"RUNNER_ENV": str(environment(load_engine(recipe.engine).ENVIRONMENT).path)}
+    )
     outcome = _judge(recipe, run, ended, parts[-1] if parts else "start")
     record.update(
         status=outcome.status,
@@ -172,7 +174,7 @@ def _start_record(recipe: Recipe, plan: Plan, run: Path) -> dict[str, Any]:
         "seconds": earlier.get("seconds", 0.0),
         "parts": earlier.get("parts", {}),
         "runner": __version__,
-        "engine": {"name": recipe.engine, "environment": env.path.name, **env.versions()},
+        "engine": {"name": recipe.engine, "environment": env.path.name, "versions": env.versions()},
         "machine": {"system": platform.platform(), "python": platform.python_version()},
         "values": recipe.values,
         "upstream": [
@@ -182,7 +184,8 @@ def _start_record(recipe: Recipe, plan: Plan, run: Path) -> dict[str, Any]:
 
 
 def _judge(recipe: Recipe, run: Path, ended: Ended, part: str) -> Outcome:
-    status, error, outputs = "finished", "", []
+    status, error = "finished", ""
+    outputs: list[dict[str, Any]] = []
     if ended.interrupted and ended.code != 0:
         status = "interrupted"
     elif ended.code != 0:

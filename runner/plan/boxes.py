@@ -4,10 +4,19 @@ from __future__ import annotations
 
 from dataclasses import dataclass, fields
 from functools import cache
+from pathlib import Path
+from typing import Any
 
 import yaml
 
 from runner.project import shipped
+
+
+def read_facts(file: Path) -> dict[str, Any]:
+    """A YAML file of our own, by libyaml where it is there: ten times as fast, and every start reads some."""
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+    found: dict[str, Any] = yaml.load(file.read_text(), Loader=loader)  # noqa: S506 - both loaders are safe ones
+    return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,5 +42,5 @@ def load_box(name: str) -> Box:
     file = shipped("data") / "boxes" / f"{name}.yaml"
     if name not in box_names():
         raise KeyError(name)
-    given = yaml.load(file.read_text(), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+    given = read_facts(file)
     return Box(**{f.name: given[f.name] for f in fields(Box)})

@@ -8,8 +8,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import yaml
-
+from runner.plan.boxes import read_facts
 from runner.project import shipped
 
 
@@ -30,20 +29,28 @@ class Model:
     def model_type(self) -> str:
         return str(self.config.get("model_type", ""))
 
+    def count(self, *keys: str) -> int | None:
+        """The first of `keys` that the config gives as a whole number; configs name the same size differently."""
+        for key in keys:
+            value = self.config.get(key)
+            if isinstance(value, int) and not isinstance(value, bool) and value > 0:
+                return value
+        return None
+
     @property
     def hidden_size(self) -> int:
-        return int(self.config.get("hidden_size") or self.config.get("n_embd") or self.config.get("d_model") or 0)
+        """Width of the model; 0 where its config does not say."""
+        return self.count("hidden_size", "n_embd", "d_model") or 0
 
     @property
     def max_positions(self) -> int | None:
         """Tokens the model was trained for, where its config says so."""
-        found = self.config.get("max_position_embeddings") or self.config.get("n_positions")
-        return int(found) if found else None
+        return self.count("max_position_embeddings", "n_positions")
 
     @property
     def experts(self) -> int:
         """Experts per layer; 0 for a dense model."""
-        return int(self.config.get("num_local_experts") or self.config.get("num_experts") or 0)
+        return self.count("num_local_experts", "num_experts", "n_routed_experts") or 0
 
 
 def from_config(config: dict[str, Any], name: str = "") -> Model:
@@ -54,9 +61,8 @@ def from_config(config: dict[str, Any], name: str = "") -> Model:
 def catalogue() -> dict[str, Model]:
     """Every model we ship facts for, by our name and by its hub name."""
     found: dict[str, Model] = {}
-    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
     for file in sorted((shipped("data") / "models").glob("*.yaml")):
-        given = yaml.load(file.read_text(), Loader=loader)
+        given = read_facts(file)
         hubs = given["hub"] if isinstance(given["hub"], list) else [given["hub"]]
         for hub in hubs:
             model = Model(file.stem, hub, bool(given.get("gated", False)), given["config"])

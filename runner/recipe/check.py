@@ -11,9 +11,9 @@ from runner.diagnostics import Diagnostic, sort_diagnostics
 from runner.plan.boxes import Box, box_names, load_box
 from runner.plan.models import Model, find_model, from_config
 from runner.recipe.document import Document, Node, Path, dotted
-from runner.recipe.kinds import kind_names, kind_schema
+from runner.recipe.kinds import engine_of, kind_names, kind_schema
 from runner.recipe.load import nearest_word, printable
-from runner.recipe.rules import Facts, all_rules
+from runner.recipe.rules import Facts, rules_for
 
 if TYPE_CHECKING:
     from jsonschema import ValidationError
@@ -36,8 +36,8 @@ def check(doc: Document) -> list[Diagnostic]:
         found.append(diagnostic)
         if path:
             bad.add(str(path[0]))
-    facts = make_facts(without(doc, bad), kind)
-    for each in all_rules():
+    facts = replace(make_facts(without(doc, bad), kind), refused=frozenset(bad))
+    for each in rules_for(engine_of(kind)):
         found += each.check(facts)
     return sort_diagnostics(found)
 
@@ -105,7 +105,8 @@ def _translate(error: ValidationError, doc: Document, kind: str) -> Iterator[tup
     key = f"`{dotted(path)}`" if path else "the recipe"
     rule = str(error.validator)
     if rule == "additionalProperties":
-        known = error.schema.get("properties", {})
+        schema: dict[str, Any] = error.schema  # type: ignore[assignment]
+        known = schema.get("properties", {})
         for name in node.value if isinstance(node.value, dict) else ():
             if name not in known:
                 yield (*path, name), unknown_key(doc, kind, path, name, list(known))
@@ -115,9 +116,7 @@ def _translate(error: ValidationError, doc: Document, kind: str) -> Iterator[tup
         extra = " " + kind_note(kind, missing) if not path else ""
         yield (
             path,
-            Diagnostic(
-                "R006", f"{key} lacks `{missing}`", where, help=f"add `{missing}:`{extra}".rstrip()
-            ),
+            Diagnostic("R006", f"{key} lacks `{missing}`", where, help=f"add `{missing}:`{extra}".rstrip()),
         )
     elif rule == "type":
         yield path, wrong_type(key, node, error)
@@ -134,7 +133,7 @@ def unknown_key(doc: Document, kind: str, path: Path, name: str, known: list[str
     node = doc.nearest((*path, name))
     close = nearest_word(name, known)
     shown = printable(name)
-    if close is None and not path:
+    if not path:
         elsewhere = [k for k in kind_names() if name in kind_schema(k)["properties"]]
         if elsewhere:
             return Diagnostic(
@@ -155,7 +154,7 @@ def unknown_key(doc: Document, kind: str, path: Path, name: str, known: list[str
 
 
 def wrong_type(key: str, node: Node, error: ValidationError) -> Diagnostic:
-    wanted = error.validator_value
+    wanted: Any = error.validator_value
     wanted = [wanted] if isinstance(wanted, str) else [t for t in wanted if t != "null"]
     listed = " or ".join(WORDS[w] for w in wanted)
     help = ""
@@ -170,7 +169,7 @@ def wrong_type(key: str, node: Node, error: ValidationError) -> Diagnostic:
 
 
 def wrong_value(key: str, node: Node, error: ValidationError, rule: str) -> Diagnostic:
-    limit = error.validator_value
+    limit: Any = error.validator_value
     shown = printable(str(node.plain()), 60)
     help = label = ""
     if rule in ("enum", "const"):

@@ -80,7 +80,9 @@ def _setting(text: str, doc: Document) -> Node:
     path = parse_path(key.strip())
     if not equals or not all(path):
         raise Refused(
-            Diagnostic("R014", f"`--set {printable(text)}` is not of the form key=value", span, help="--set max_steps=10")
+            Diagnostic(
+                "R014", f"`--set {printable(text)}` is not of the form key=value", span, help="--set max_steps=10"
+            )
         )
     try:
         value = parse(f"value: {raw.strip() or 'null'}\n", span.file, "--set").keys["value"].plain()

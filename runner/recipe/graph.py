@@ -64,7 +64,9 @@ def check_needs(library: Library, doc: Document) -> Iterator[Diagnostic]:
         circle = _circle(library, doc.name, str(node.value), (doc.name,))
         if circle:
             shown = " -> ".join(circle)
-            yield Diagnostic("R402", "`needs` leads back to this recipe", node.span, notes=(shown,), help="break the circle")
+            yield Diagnostic(
+                "R402", "`needs` leads back to this recipe", node.span, notes=(shown,), help="break the circle"
+            )
             continue
         found[alias] = upstream
     known = set(needs_of(doc))
@@ -134,7 +136,9 @@ def _check_output(
             f"`{upstream.name}` leaves no `{printable(wanted)}`",
             node.span,
             notes=(f"it leaves {leaves}",),
-            help=f"set `merge: true` in `{upstream.name}`, so that it leaves a whole model" if merges else "use one of these",
+            help=f"set `merge: true` in `{upstream.name}`, so that it leaves a whole model"
+            if merges
+            else "use one of these",
         )
         return
     takes = accepted(path)
@@ -146,7 +150,8 @@ def _check_output(
             mend = f"set `merge: true` in `{upstream.name}` and use `${{needs.{alias}.model}}`"
         yield Diagnostic(
             "R405",
-            f"`{dotted(path)}` takes a {' or '.join(takes)}, `{wanted}` of `{upstream.name}` is of type {outputs[wanted].type}",
+            f"`{dotted(path)}` takes a {' or '.join(takes)}, "
+            f"`{wanted}` of `{upstream.name}` is of type {outputs[wanted].type}",
             node.span,
             help=mend,
         )

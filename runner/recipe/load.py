@@ -4,21 +4,25 @@ from __future__ import annotations
 
 import difflib
 import math
+import os
+import re
 from pathlib import Path
 from typing import Any
 
 from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 from ruamel.yaml.nodes import MappingNode, ScalarNode, SequenceNode
+from ruamel.yaml.reader import ReaderError
 
 from runner.diagnostics import Diagnostic, Span
 from runner.project import Project, valid_name
 from runner.recipe.document import Document, Node, Scalar
 
-MAX_BYTES = 256 * 1024
+MAX_BYTES = 64 * 1024
 MAX_DEPTH = 32
 MAX_NODES = 20_000
 _TAG = "tag:yaml.org,2002:"
+_OLDER = re.compile(r"^%YAML[ \t]+(?!1\.2\b)(?=\S)", re.MULTILINE)
 
 
 class Refused(Exception):
@@ -31,7 +35,7 @@ class Refused(Exception):
 
 def find_recipe(project: Project, given: str) -> Path:
     """The file of a recipe given by name (`phase4/dpo-13b`) or by path. Raises Refused (R001, R011)."""
-    if given.endswith((".yaml", ".yml")) and Path(given).exists():
+    if given.endswith((".yaml", ".yml")) and os.path.isfile(given):  # noqa: PTH113 - Path's raises on odd names
         return Path(given)
     name = given.removeprefix("recipes/").removesuffix(".yaml").removesuffix(".yml")
     if not valid_name(name):
@@ -104,8 +108,19 @@ def _read(file: Path) -> str:
 
 def parse(text: str, file: str, name: str) -> Document:
     """Like `load`, from text that is already at hand; `file` is what places refer to."""
+    if older := _OLDER.search(text):
+        line = text.count("\n", 0, older.start()) + 1
+        raise Refused(
+            Diagnostic("R002", "recipes are YAML 1.2", Span(file, line, 1), help="remove the `%YAML` line")
+        )
     try:
         top = YAML(typ="rt", pure=True).compose(text)
+    except ReaderError as error:
+        before = text[: error.position]
+        span = Span(file, before.count("\n") + 1, len(before) - before.rfind("\n"))
+        raise Refused(
+            Diagnostic("R002", f"not valid YAML: a control character (U+{ord(text[error.position]):04X})", span)
+        ) from None
     except MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         span = Span(file, mark.line + 1, mark.column + 1) if mark else Span(file)
@@ -156,7 +171,10 @@ class _Builder:
         if self.count > MAX_NODES:
             raise Refused(
                 Diagnostic(
-                    "R003", f"holds more than {MAX_NODES:,} values, aliases written out", span, help="remove the aliases"
+                    "R003",
+                    f"holds more than {MAX_NODES:,} values, aliases written out",
+                    span,
+                    help="remove the aliases",
                 )
             )
         if depth > MAX_DEPTH:
@@ -191,6 +209,8 @@ class _Builder:
                 for part in value.value if isinstance(value.value, list) else [value]:
                     if isinstance(part.value, dict):
                         merged = {**part.value, **merged}
+                    else:
+                        self.complain("R003", "`<<` takes a mapping, or a list of them", span)
             elif key in built:
                 self.complain(
                     "R005",
@@ -210,12 +230,12 @@ class _Builder:
         try:
             if tag == "null":
                 return None
-            if tag == "bool":
+            if tag == "bool" and text.lower() in ("true", "false"):
                 return text.lower() == "true"
             if tag == "int":
                 return self.integer(text, span)
             if tag == "float":
-                number = float(text.replace("_", "").replace(".inf", "inf").replace(".nan", "nan").replace(".NaN", "nan"))
+                number = float(text.replace("_", "").lower().replace(".inf", "inf").replace(".nan", "nan"))
                 if not math.isfinite(number):
                     self.complain("R003", f"`{printable(text)}` is not a finite number", span)
                 return number
@@ -223,6 +243,8 @@ class _Builder:
             return text
         if tag not in ("str", "timestamp"):
             self.complain("R003", f"tag `{printable(str(node.tag))}` is not allowed in a recipe", span)
+        elif any("\ud800" <= c <= "\udfff" for c in text):
+            self.complain("R003", "half of a surrogate pair is not text", span, help="write the character itself")
         return text
 
     def integer(self, text: str, span: Span) -> int:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from runner.diagnostics import Diagnostic
-from runner.plan.boxes import Box, load_box
+from runner.plan.boxes import Box
 from runner.plan.models import Model
 from runner.project import Project, shipped
 from runner.recipe.artifacts import REFERENCE, Output, outputs_of
@@ -61,13 +61,7 @@ class Recipe:
 def resolve(project: Project, doc: Document, profile: str, locate: Locate, *, library: Library | None = None) -> Recipe:
     """`doc` must have passed `check`. Raises Refused where the smoke profile can't stand in for it (R407)."""
     library = library or Library(project, profile)
-    library.add(doc)
-    model = model_of(doc) or _upstream_model(library, doc, ())
-    box = box_of(doc)
-    tiny = None
-    if profile == "smoke":
-        doc, tiny = smoke(project, doc, model)
-        box = load_box("cpu")
+    doc, tiny, model = in_profile(library, doc, profile)
     upstreams = tuple(Upstream(a, str(n.value), locate(str(n.value), profile)) for a, n in needs_of(doc).items())
     paths = _output_paths(project, library, upstreams, profile)
     header = header_keys()
@@ -85,7 +79,7 @@ def resolve(project: Project, doc: Document, profile: str, locate: Locate, *, li
         engine=engine_of(kind),
         profile=profile,
         title=str(doc.keys["title"].value),
-        box=box,
+        box=box_of(doc),
         doc=doc,
         values=values,
         outputs=outputs_of(doc),
@@ -95,6 +89,19 @@ def resolve(project: Project, doc: Document, profile: str, locate: Locate, *, li
         architecture=architecture.plain() if architecture is not None else None,
         merge=bool(merge is not None and merge.value),
     )
+
+
+def in_profile(library: Library, doc: Document, profile: str) -> tuple[Document, TinyModel | None, Model | None]:
+    """The recipe as this profile runs it, the tiny model that stands in where one does, and the real model's facts.
+
+    Raises Refused (R407).
+    """
+    library.add(doc)
+    model = model_of(doc) or _upstream_model(library, doc, ())
+    if profile != "smoke":
+        return doc, None, model
+    staged, tiny = smoke(library.project, doc, model)
+    return staged, tiny, model
 
 
 def _upstream_model(library: Library, doc: Document, seen: Sequence[str]) -> Model | None:

@@ -20,7 +20,7 @@ from runner.diagnostics import Diagnostic, Span
 from runner.plan.models import Model
 from runner.project import Project
 from runner.recipe.compose import smoke_file
-from runner.recipe.document import Document, Node, make_node, merge
+from runner.recipe.document import Document, make_node, merge
 from runner.recipe.load import Refused
 
 ORIGIN = Span("<smoke profile>")
@@ -98,7 +98,7 @@ def _tiny_model(project: Project, doc: Document, model: Model | None, limits: di
             )
         )
     config = shrink(model.config, limits)
-    digest = hashlib.sha256(json.dumps([config, _profile()["tokenizer"]], sort_keys=True).encode()).hexdigest()[:12]
+    digest = hashlib.sha256(json.dumps([config, own is None, _profile()["tokenizer"]], sort_keys=True).encode()).hexdigest()[:12]
     path = smoke_dir(project) / f"{config['model_type']}-{digest}"
     text = smoke_dir(project) / "text"
     return TinyModel(config, str(path), own is None, _profile()["tokenizer"], str(text))

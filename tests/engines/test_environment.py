@@ -12,7 +12,7 @@ import sys
 import tarfile
 import time
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -59,7 +59,9 @@ print("ready" if env.ready else "not ready", flush=True)
 
 def wheel(folder: Path, name: str, version: str, files: dict[str, str] | None = None, needs: str = "") -> None:
     info = f"{name}-{version}.dist-info"
-    metadata = f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n" + (f"Requires-Dist: {needs}\n" if needs else "")
+    metadata = f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n" + (
+        f"Requires-Dist: {needs}\n" if needs else ""
+    )
     content = {
         **({f"{name}/__init__.py": ""} if files is None else files),
         f"{info}/METADATA": metadata,
@@ -75,6 +77,7 @@ def slow_source(folder: Path, gate: Path) -> None:
     """A source package whose build says that it has begun, and goes on when `gate` is there."""
     backend = f"""
 import pathlib, time
+WHEEL = "Wheel-Version: 1.0\\nRoot-Is-Purelib: true\\nTag: py3-none-any\\n"
 def build_wheel(folder, config_settings=None, metadata_directory=None):
     gate = pathlib.Path({str(gate)!r})
     gate.with_suffix(".begun").touch()
@@ -86,14 +89,18 @@ def build_wheel(folder, config_settings=None, metadata_directory=None):
     with zipfile.ZipFile(pathlib.Path(folder) / "slow-1.0-py3-none-any.whl", "w") as archive:
         archive.writestr("slow.py", "")
         archive.writestr("slow-1.0.dist-info/METADATA", "Metadata-Version: 2.1\\nName: slow\\nVersion: 1.0\\n")
-        archive.writestr("slow-1.0.dist-info/WHEEL", "Wheel-Version: 1.0\\nRoot-Is-Purelib: true\\nTag: py3-none-any\\n")
+        archive.writestr("slow-1.0.dist-info/WHEEL", WHEEL)
         archive.writestr("slow-1.0.dist-info/RECORD", "slow.py,,\\n")
     return "slow-1.0-py3-none-any.whl"
 """
     project = '[build-system]\nrequires = []\nbuild-backend = "backend"\nbackend-path = ["."]\n'
     project += '[project]\nname = "slow"\nversion = "1.0"\n'
     with tarfile.open(folder / "slow-1.0.tar.gz", "w:gz") as archive:
-        for name, text in (("pyproject.toml", project), ("backend.py", backend), ("PKG-INFO", "Metadata-Version: 2.1\n")):
+        for name, text in (
+            ("pyproject.toml", project),
+            ("backend.py", backend),
+            ("PKG-INFO", "Metadata-Version: 2.1\n"),
+        ):
             data = text.encode()
             member = tarfile.TarInfo(f"slow-1.0/{name}")
             member.size = len(data)
@@ -264,7 +271,9 @@ def test_interrupted_it_ends_pip_and_frees_the_lock(wheels: Path, tmp_path: Path
 def test_a_pin_that_is_not_there_is_told_in_pips_words(wheels: Path) -> None:
     write_lock("pure==9.9\n")
     said = refusal()
-    assert said.startswith("R301 | the `tiny` environment can't be built: it failed at: packages | ERROR: Could not find")
+    assert said.startswith(
+        "R301 | the `tiny` environment can't be built: it failed at: packages | ERROR: Could not find"
+    )
     assert "No matching distribution found for pure==9.9" in said
     assert "pip config list" in said
     assert f"{environment('tiny').path}.log" in said
@@ -279,7 +288,9 @@ def test_a_pin_that_is_not_there_is_told_in_pips_words(wheels: Path) -> None:
     (environment("broken").path / READY).unlink()
     assert site.exists() is False
     said = refusal("broken")
-    assert "R301 | the `broken` environment can't be built: it failed at: checking imports | ModuleNotFoundError" in said
+    assert (
+        "R301 | the `broken` environment can't be built: it failed at: checking imports | ModuleNotFoundError" in said
+    )
     assert not environment("broken").ready
 
 
@@ -303,7 +314,10 @@ def test_too_little_disk_a_wrong_python_and_a_cache_that_cannot_be_written(
     ("text", "words"),
     [
         ("OSError: [Errno 28] No space left on device", "free some space"),
-        ("WARNING: Retrying: NewConnectionError('...')\nERROR: No matching distribution found for x", "check the network"),
+        (
+            "WARNING: Retrying: NewConnectionError('...')\nERROR: No matching distribution found for x",
+            "check the network",
+        ),
         ("error: command 'gcc' failed: No such file or directory", "install a C compiler"),
         ("something new", "runner env build tiny"),
     ],
@@ -316,12 +330,12 @@ def test_the_help_fits_what_pip_said(text: str, words: str, tmp_path: Path) -> N
 
 
 @pytest.fixture
-def kept(wheels: Path, tmp_path: Path) -> Iterator[Path]:
+def kept(wheels: Path, tmp_path: Path) -> Path:
     write_lock("pure==1.0\n")
     folder = tmp_path / "cache" / "envs"
     for name in ("tiny-0123456789ab", "gone-0123456789ab", "notes", "tiny-nothex"):
         (folder / name).mkdir(parents=True)
-    yield folder
+    return folder
 
 
 def test_stale_ones_are_known_and_other_folders_left_alone(kept: Path) -> None:

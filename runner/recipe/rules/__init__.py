@@ -1,4 +1,4 @@
-"""Rules across fields: one small module per theme, found by looking.
+"""Rules across fields: one small module per theme, found by looking; an engine's own in a folder of its name.
 
 A rule is a generator function over Facts, decorated with `rule`. It sees only keys that passed the schema, so it may
 trust their types, and yields one Diagnostic per cause. Its docstring is the long form that `runner explain` prints;
@@ -80,8 +80,9 @@ class Facts:
         """1, 2 or 3 with DeepSpeed; 0 without."""
         given = self.get("deepspeed")
         if isinstance(given, dict):
-            stage = given.get("zero_optimization", {})
-            return int(stage.get("stage", 0)) if isinstance(stage, dict) else 0
+            zero = given.get("zero_optimization")
+            stage = zero.get("stage") if isinstance(zero, dict) else None
+            return stage if isinstance(stage, int) else 0
         if isinstance(given, str):
             return next((n for n in (1, 2, 3) if f"zero{n}" in given), 0)
         return 0
@@ -106,7 +107,7 @@ class Facts:
         help: str = "",
         severity: Severity = "error",
     ) -> Diagnostic:
-        notes = (note,) if isinstance(note, str) else note
+        notes = ((note,) if note else ()) if isinstance(note, str) else note
         return Diagnostic(code, message, self.span(path), label, notes, help, severity)
 
 
@@ -141,9 +142,26 @@ def rule(
 
 @cache
 def all_rules() -> tuple[Rule, ...]:
-    """Every rule in this folder, by code."""
+    """Every rule there is, by code."""
     found: list[Rule] = []
-    for module in pkgutil.iter_modules(__path__):
-        loaded = importlib.import_module(f"{__name__}.{module.name}")
-        found += [value for value in vars(loaded).values() if isinstance(value, Rule)]
+    for module in pkgutil.walk_packages(__path__, f"{__name__}."):
+        found += _rules_in(module.name)
     return tuple(sorted(found, key=lambda r: r.code))
+
+
+@cache
+def rules_for(engine: str) -> tuple[Rule, ...]:
+    """The rules of a recipe that `engine` runs: those that lie here hold for all, those in `engine/` for it alone."""
+    found: list[Rule] = []
+    for module in pkgutil.iter_modules(__path__, f"{__name__}."):
+        if not module.ispkg:
+            found += _rules_in(module.name)
+        elif module.name.endswith(f".{engine}"):
+            package = importlib.import_module(module.name)
+            for below in pkgutil.iter_modules(package.__path__, f"{module.name}."):
+                found += _rules_in(below.name)
+    return tuple(sorted(found, key=lambda r: r.code))
+
+
+def _rules_in(module: str) -> list[Rule]:
+    return [value for value in vars(importlib.import_module(module)).values() if isinstance(value, Rule)]

@@ -41,7 +41,7 @@ def remote_code(facts: Facts) -> Iterator[Diagnostic]:
                     at,
                     "`trust_remote_code` runs code from the hub, and the recipe does not allow it",
                     label="read that code first",
-                    note="pin what was read with `model_revision` or the dataset's `revision`",
+                    note="files on the hub can change after they were read, unless a revision is pinned",
                     help="remove it, or add `allow: [trust_remote_code]`",
                 )
 
@@ -49,7 +49,7 @@ def remote_code(facts: Facts) -> Iterator[Diagnostic]:
 @rule(
     "R502",
     "a secret in the recipe",
-    source="https://docs.github.com/code-security/secret-scanning/introduction/about-secret-scanning",
+    source="https://docs.github.com/en/code-security/secret-scanning/introduction/about-secret-scanning",
 )
 def secret_in_file(facts: Facts) -> Iterator[Diagnostic]:
     """Recipes are committed, rendered into run directories and shown in reports. A token in one of them is a token that
@@ -60,14 +60,13 @@ def secret_in_file(facts: Facts) -> Iterator[Diagnostic]:
         named = len(path) == 1 and path[0] in _SECRET_KEYS and isinstance(node.value, str) and node.value
         if named or (isinstance(node.value, str) and _SECRET.search(node.value)):
             shown = ".".join(map(str, path))
-            env = str(path[0]).upper() if named else "HF_TOKEN or its like"
+            env = str(path[0]).upper() if named else "a variable such as HF_TOKEN"
             yield replace(
                 facts.report(
                     "R502",
                     shown,
                     f"`{shown}` on line {node.span.line} holds a secret",
-                    note="if this file has left your machine, the secret has leaked: revoke it",
-                    help=f"remove it and set {env} in the environment",
+                    help=f"remove it, set {env} in the environment, and revoke it if this file has left your machine",
                 ),
                 span=replace(node.span, line=0, column=0, width=1),
             )
@@ -81,10 +80,12 @@ def pickled(facts: Facts) -> Iterator[Diagnostic]:
     if "pickle" in facts.get("allow", []) or "allow" in facts.refused:
         return
     found = [at for at, node in facts.all("model_kwargs.use_safetensors") if node.value is False]
-    for rows in ("datasets", "test_datasets", "pretraining_dataset"):
-        found += [at for at, node in facts.all(f"{rows}.*.ds_type") if node.value == "pandas"]
-        for key in ("path", "data_files", "data_files.*"):
-            found += [at for at, node in facts.all(f"{rows}.*.{key}") if str(node.value).endswith(_PICKLES)]
+    for pattern in ("datasets.*", "test_datasets.*", "pretraining_dataset.*"):
+        for row, _ in facts.all(pattern):
+            files = [at for key in ("path", "data_files", "data_files.*") for at, _ in facts.all(f"{row}.{key}")]
+            pickles = [at for at in files if str(facts.get(at)).endswith(_PICKLES)]
+            pandas = [f"{row}.ds_type"] if facts.get(f"{row}.ds_type") == "pandas" else []  # its builder unpickles
+            found += (pickles or pandas)[:1]
     for at in found:
         yield facts.report(
             "R503",

@@ -45,7 +45,7 @@ def key_without_plugin(facts: Facts) -> Iterator[Diagnostic]:
     given = [str(p) for p in facts.get("plugins", [])]
     for plugin, keys in _PLUGINS.items():
         family = _INTEGRATIONS + plugin.split(".")[0]
-        used = [key for key in keys if facts.has(key)]
+        used = sorted((key for key in keys if facts.has(key)), key=facts.span)
         if used and "plugins" not in facts.refused and not any(p.startswith(family) for p in given):
             more = f" and {len(used) - 1} more" if len(used) > 1 else ""
             yield facts.report(

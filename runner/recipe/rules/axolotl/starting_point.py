@@ -84,3 +84,26 @@ def sequence_too_long(facts: Facts) -> Iterator[Diagnostic]:
         help=f"set `sequence_len: {longest}`" + ("" if table else f", or {grow}"),
         severity="error" if table else "warning",
     )
+
+
+@rule(
+    "R146",
+    "rotary embeddings without their base",
+    source="https://github.com/huggingface/transformers/blob/main/src/transformers/modeling_rope_utils.py",
+)
+def rope_needs_theta(facts: Facts) -> Iterator[Diagnostic]:
+    """What `model_config` says of rotary embeddings takes the place of all that the model's own config says of them,
+    the base `rope_theta` included. Without it transformers 5 stops with a TypeError about None while it builds the
+    model. Models with one set of parameters per kind of layer are left alone here.
+    """
+    for key in ("rope_parameters", "rope_scaling"):
+        given = facts.get(f"model_config.{key}")
+        flat = isinstance(given, dict) and not any(isinstance(value, dict) for value in given.values())
+        if flat and given.get("rope_theta") is None:
+            yield facts.report(
+                "R146",
+                f"model_config.{key}",
+                f"`{key}` needs `rope_theta`",
+                label="it replaces the model's own as a whole",
+                help="add the `rope_theta` of the model's config.json",
+            )

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from runner.diagnostics import Diagnostic
 from runner.recipe.load import printable
 from runner.recipe.rules import Facts, rule
-from runner.recipe.rules.names import LEAVES
+from runner.recipe.rules.axolotl.names import LEAVES
 
 _BLOCKS = "https://github.com/axolotl-ai-cloud/axolotl/blob/main/src/axolotl/common/architectures.py"
 # families whose block Axolotl 0.19 looks for under a name that transformers 5.16 does not have

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from runner.diagnostics import Diagnostic
 from runner.recipe.load import nearest_word, printable
 from runner.recipe.rules import Facts, rule
-from runner.recipe.rules.names import ADAPTER_ONLY
-from runner.recipe.rules.sharding import fsdp_version
+from runner.recipe.rules.axolotl.names import ADAPTER_ONLY
+from runner.recipe.rules.axolotl.sharding import fsdp_version
 
 _VALIDATION = "https://github.com/axolotl-ai-cloud/axolotl/blob/main/src/axolotl/utils/schemas/validation.py"
 _PEFT_SCHEMA = "https://github.com/axolotl-ai-cloud/axolotl/blob/main/src/axolotl/utils/schemas/peft.py"
@@ -107,7 +107,7 @@ def unknown_adapter(facts: Facts) -> Iterator[Diagnostic]:
     name = facts.adapter
     if name is None or name in ("lora", "qlora") or facts.has("plugins"):
         return
-    switch = {"dora": "peft_use_dora", "rslora": "peft_use_rslora", "qdora": "peft_use_dora"}.get(name.lower())
+    switch = {"dora": "peft_use_dora", "rslora": "peft_use_rslora"}.get(name.lower())
     close = nearest_word(name, ["lora", "qlora"])
     help = f"set `adapter: {close}`" if close else "use `lora` or `qlora`, or name the adapter's plugin in `plugins`"
     yield facts.report(
@@ -127,16 +127,18 @@ def adapter_incomplete(facts: Facts) -> Iterator[Diagnostic]:
     """
     if facts.adapter not in ("lora", "qlora") or facts.has("lora_model_dir") or facts.has("plugins"):
         return
-    missing = [f"`{key}`" for key in ("lora_r", "lora_alpha") if facts.lacks(key)]
-    advice = [{"`lora_r`": "`lora_r: 16`", "`lora_alpha`": "`lora_alpha: 32`"}[m] for m in missing]
-    if not any(facts.has(key) or key in facts.refused for key in _TARGETS):
-        missing.append("`lora_target_linear`")
+    usual = {"lora_r": "16", "lora_alpha": "32"}
+    missing = [f"`{key}`" for key in usual if facts.lacks(key)]
+    advice = [f"`{key}: {value}`" for key, value in usual.items() if facts.lacks(key)]
+    if all(facts.lacks(key) for key in _TARGETS):
+        missing.append("targets")
         advice.append("`lora_target_linear: true`")
     if missing:
+        listed = " and ".join(filter(None, [", ".join(missing[:-1]), missing[-1]]))
         yield facts.report(
             "R124",
             "adapter",
-            f"`adapter: {facts.adapter}` lacks " + " and ".join(missing),
+            f"`adapter: {facts.adapter}` lacks {listed}",
             label="PEFT has no default for it" if len(missing) == 1 else "PEFT has no defaults for them",
             help="add " + ", ".join(advice),
         )
@@ -175,7 +177,7 @@ def adapter_keys_alone(facts: Facts) -> Iterator[Diagnostic]:
     """
     if not facts.lacks("adapter"):
         return
-    given = [key for key in ADAPTER_ONLY if facts.has(key)]
+    given = sorted((key for key in ADAPTER_ONLY if facts.has(key)), key=facts.span)
     if given:
         rest = f" and {len(given) - 1} more" if len(given) > 1 else ""
         yield facts.report(

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from runner.diagnostics import Diagnostic
 from runner.recipe.load import nearest_word, printable
 from runner.recipe.rules import Facts, rule
-from runner.recipe.rules.names import KERNELS
+from runner.recipe.rules.axolotl.names import KERNELS
 
 _ENUMS = "https://github.com/axolotl-ai-cloud/axolotl/blob/main/src/axolotl/utils/schemas/enums.py"
 _VALIDATION = "https://github.com/axolotl-ai-cloud/axolotl/blob/main/src/axolotl/utils/schemas/validation.py"

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from runner.diagnostics import Diagnostic
 from runner.recipe.load import printable
 from runner.recipe.rules import Facts, rule
-from runner.recipe.rules.adapters import packed_base
+from runner.recipe.rules.axolotl.adapters import packed_base
 
 _MERGE = "https://github.com/axolotl-ai-cloud/axolotl/blob/main/src/axolotl/cli/utils/lora_merge.py"
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from runner.diagnostics import Diagnostic
 from runner.recipe.rules import Facts, rule
-from runner.recipe.rules.attention import LEGACY
+from runner.recipe.rules.axolotl.attention import LEGACY
 
 # still read, under a name that will go: key -> what to write
 _RENAMED = {
@@ -35,7 +35,10 @@ _REMOVED = {
     "rpo_alpha": ("TRL has dropped it", "use `dpo_loss_type: [sigmoid, sft]` with `dpo_loss_weights`"),
     "flash_attn_rms_norm": ("Axolotl has dropped it", "use the Liger plugin and `liger_rms_norm: true`"),
     "max_packed_sequence_len": ("Axolotl has dropped it", "use `sample_packing: true` and `sequence_len`"),
-    "rope_scaling": ("it belongs to the model's config", "move it under `model_config`"),
+    "rope_scaling": (
+        "it belongs to the model's config",
+        "use `model_config: {rope_parameters: ...}`, with its `rope_theta`",
+    ),
     "s2_attention": ("Axolotl has dropped it", "remove it, and use `context_parallel_size` for long sequences"),
 }
 _ROWS = {

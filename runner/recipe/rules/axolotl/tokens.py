@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from runner.diagnostics import Diagnostic
 from runner.recipe.load import nearest_word, printable
 from runner.recipe.rules import Facts, rule
-from runner.recipe.rules.names import TEMPLATES
+from runner.recipe.rules.axolotl.names import TEMPLATES
 
 _FALLBACK = "tokenizer_default_fallback_"
 
@@ -30,7 +30,8 @@ def unknown_template(facts: Facts) -> Iterator[Diagnostic]:
         # the key of the whole recipe is an enum that lacks this one
         if known in TEMPLATES or (known == "phi_4" and name + at != "phi_4chat_template"):
             continue
-        close = nearest_word(known, TEMPLATES)
+        near = nearest_word(known, TEMPLATES)
+        close = (_FALLBACK if name.startswith(_FALLBACK) else "") + near if near else None
         yield facts.report(
             "R195",
             at,

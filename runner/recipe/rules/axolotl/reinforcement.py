@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from math import gcd, lcm
 
 from runner.diagnostics import Diagnostic
 from runner.recipe.rules import Facts, rule
-from runner.recipe.rules.schedule import evaluates
+from runner.recipe.rules.axolotl.schedule import evaluates
 
 _VALIDATION = "https://github.com/axolotl-ai-cloud/axolotl/blob/main/src/axolotl/utils/schemas/validation.py"
 _TRL = "https://huggingface.co/docs/trl/grpo_trainer"
@@ -15,6 +16,11 @@ TRL_GENERATIONS = 8
 
 def grouped(facts: Facts) -> bool:
     return facts.get("rl") in ("grpo", "gdpo") and "trl" not in facts.refused
+
+
+def positive(facts: Facts, key: str) -> int:
+    """A count as Axolotl reads it: 1 where it is left out or 0."""
+    return max(1, facts.get(key) or 1)
 
 
 def served_elsewhere(facts: Facts) -> bool:
@@ -37,7 +43,7 @@ def whole_groups(facts: Facts) -> Iterator[Diagnostic]:
     if facts.get("trl.generation_batch_size") is not None:
         yield from _explicit(facts, group)
         return
-    micro, steps = facts.get("micro_batch_size", 1) or 1, facts.get("gradient_accumulation_steps", 1) or 1
+    micro, steps = positive(facts, "micro_batch_size"), positive(facts, "gradient_accumulation_steps")
     ranks = 1 if served_elsewhere(facts) else facts.ranks
     if facts.get("rl") == "grpo" and facts.get("trl.num_generations") is not None:
         wrong, want = micro * steps % group != 0 or micro * steps < group * ranks, group * ranks
@@ -57,27 +63,24 @@ def whole_groups(facts: Facts) -> Iterator[Diagnostic]:
             f"the generation batch does not hold whole groups of {group} completions",
             label=told,
             note=rule_note,
-            help=f"set `gradient_accumulation_steps: {_mended(facts, group, micro, want)}`",
+            help=f"set `gradient_accumulation_steps: {_mended(group, micro, want)}`",
         )
 
 
-def _mended(facts: Facts, group: int, micro: int, want: int) -> int:
-    """The fewest accumulation steps that hold whole groups."""
-    steps = 1
-    while micro * steps % group or micro * steps < want:
-        steps += 1
-    return steps
+def _mended(group: int, micro: int, want: int) -> int:
+    """The fewest accumulation steps that hold whole groups, and at least `want` completions."""
+    steps = lcm(micro, group) // micro
+    return steps * -(-want // (micro * steps))
 
 
 def _explicit(facts: Facts, group: int) -> Iterator[Diagnostic]:
     size = facts.get("trl.generation_batch_size")
     ranks = 1 if served_elsewhere(facts) else facts.ranks
-    per_step = (facts.get("micro_batch_size", 1) or 1) * ranks
+    per_step = positive(facts, "micro_batch_size") * ranks
     least = group * ranks if facts.get("rl") == "grpo" else group
     if size % group or size % per_step or size < least:
-        right = least
-        while right % group or right % per_step:
-            right += 1
+        whole = lcm(group, per_step)
+        right = whole * -(-least // whole)
         yield facts.report(
             "R160",
             "trl.generation_batch_size",
@@ -113,7 +116,7 @@ def eval_groups(facts: Facts) -> Iterator[Diagnostic]:
     batch = facts.get("eval_batch_size") or facts.get("micro_batch_size") or 1
     if batch * facts.ranks % group:
         at = next((k for k in ("eval_batch_size", "micro_batch_size") if facts.get(k)), "trl.num_generations")
-        need = next(b for b in range(1, group + 1) if b * facts.ranks % group == 0)
+        need = group // gcd(group, facts.ranks)
         yield facts.report(
             "R162",
             at,

@@ -8,7 +8,7 @@ from typing import Any
 from runner.diagnostics import Diagnostic
 from runner.recipe.load import nearest_word, printable
 from runner.recipe.rules import Facts, rule
-from runner.recipe.rules.names import SUPERVISED
+from runner.recipe.rules.axolotl.names import SUPERVISED
 
 _CHAT = ("argilla_chat", "icr", "intel", "prompt_pairs", "ultra")
 _KTO = ("argilla", "argilla_chat", "intel", "prompt_pairs", "ultra")
@@ -70,13 +70,17 @@ def _fits(given: Any, method: str) -> bool:
 
 def _unfit(facts: Facts, at: str, given: Any, method: str) -> Diagnostic:
     names = _names(method)
-    shown = "a mapping" if isinstance(given, dict) else f"`{printable(str(given))}`"
-    close = None if isinstance(given, dict) else nearest_word(str(given), names)
+    if isinstance(given, dict):
+        shown, close, owner = "a dataset type given as a mapping", None, None
+    else:
+        shown, close = f"the dataset type `{printable(str(given))}`", nearest_word(str(given), names)
+        owner = next((m for m in TYPES if given in _names(m)), "supervised" if given in SUPERVISED else None)
+    label = f"did you mean `{close}`?" if close else ""
     return facts.report(
         "R152",
         at,
-        f"`rl: {method}` can't read the dataset type {shown}",
-        label=f"did you mean `{close}`?" if close else "",
+        f"`rl: {method}` can't read {shown}",
+        label=f"that is for {'supervised training' if owner == 'supervised' else f'`rl: {owner}`'}" if owner else label,
         note="types: " + ", ".join(f"`{n}`" for n in names),
         help=f"set `type: {close or names[0]}`",
     )

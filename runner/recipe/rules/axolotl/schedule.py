@@ -162,7 +162,7 @@ def eval_never(facts: Facts) -> Iterator[Diagnostic]:
         yield facts.report(
             "R183",
             "evals_per_epoch",
-            f"`evals_per_epoch: {times}` never evaluates in a run of {epochs:g} epochs",
+            f"`evals_per_epoch: {times}` never evaluates in a run of {epochs:g} epoch{'' if epochs == 1 else 's'}",
             label="Axolotl drops an interval as long as the run",
             help="replace it by `eval_strategy: epoch`, or evaluate more often",
             severity="warning",
@@ -211,8 +211,13 @@ def early_stopping(facts: Facts) -> Iterator[Diagnostic]:
         message = f"`early_stopping_patience` needs saves on evaluations, and {save} is no multiple of {every}"
     else:
         return
+    fractions = [f"`{key}`" for key in ("saves_per_epoch", "evals_per_epoch") if facts.has(key)]
+    place = " in place of " + " and ".join(fractions) if fractions else ""
     yield facts.report(
-        "R182", "early_stopping_patience", message, help="set `save_steps` to a multiple of `eval_steps`"
+        "R182",
+        "early_stopping_patience",
+        message,
+        help=f"set `eval_steps`, and `save_steps` to a multiple of it{place}",
     )
 
 

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from runner.diagnostics import Diagnostic
 from runner.recipe.load import nearest_word, printable
 from runner.recipe.rules import Facts, rule
-from runner.recipe.rules.names import OPTIMIZERS, SCHEDULES
-from runner.recipe.rules.sharding import fsdp_version, offloads_optimizer
+from runner.recipe.rules.axolotl.names import OPTIMIZERS, SCHEDULES
+from runner.recipe.rules.axolotl.sharding import fsdp_version, offloads_optimizer
 
 # what people write for the usual one
 _USUAL = {"adam": "adamw_torch", "adamw": "adamw_torch", "adamw_hf": "adamw_torch", "paged_adamw": "paged_adamw_32bit"}

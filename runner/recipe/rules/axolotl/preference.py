@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from runner.diagnostics import Diagnostic
 from runner.recipe.load import nearest_word, printable
 from runner.recipe.rules import Facts, rule
-from runner.recipe.rules.names import LOSSES
+from runner.recipe.rules.axolotl.names import LOSSES
 
 _VALIDATION = "https://github.com/axolotl-ai-cloud/axolotl/blob/main/src/axolotl/utils/schemas/validation.py"
 _BUILDER = "https://github.com/axolotl-ai-cloud/axolotl/blob/main/src/axolotl/core/builders/rl.py"

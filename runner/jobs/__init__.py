@@ -1,0 +1,1 @@
+"""Programs that run inside an engine's environment; the core never imports them."""

@@ -1,0 +1,1 @@
+"""Rules for recipes that Axolotl runs."""

@@ -1,0 +1,92 @@
+"""The generated parts of README.md: the catalogue, and a recipe beside what it renders."""
+
+from __future__ import annotations
+
+import re
+import sys
+from pathlib import Path
+from typing import Any
+
+from runner.project import Project, find_project
+from runner.recipe.compose import compose
+from runner.recipe.graph import Library
+from runner.recipe.load import find_recipe
+from runner.recipe.resolve import resolve
+from runner.render import render
+from runner.report.taken import read
+
+EXAMPLE = "phase4/dpo-13b"
+PHASES = {
+    "phase1": "Phase 1: transformers from scratch",
+    "phase2": "Phase 2: scaling and distributed training",
+    "phase4": "Phase 4: finetuning and alignment",
+    "phase5": "Phase 5: mixtures of experts",
+}
+
+
+def catalogue(project: Project) -> str:
+    """One table a phase. `smoke` is what the last recorded smoke run measured."""
+    taken = read()
+    out: list[str] = []
+    for phase, title in PHASES.items():
+        out += [f"**{title}**", "", "| recipe | kind | week | what it makes | smoke on CPU | on 2x H100 |", "|---|---|---|---|---|---|"]
+        for file in sorted((project.recipes / phase).glob("*.yaml")):
+            doc = compose(project, file)
+            plain = {k: doc.keys[k].plain() for k in ("kind", "week", "title") if k in doc.keys}
+            far = taken.get(doc.name, {})
+            out.append(
+                f"| [`{doc.name}`](recipes/{doc.name}.yaml) | {plain['kind']} | {plain.get('week', '')} | {plain['title']} "
+                f"| {_smoked(far.get('smoke'))} | {_measured(far.get('full'))} |"
+            )
+        out.append("")
+    return "\n".join(out).rstrip()
+
+
+def _smoked(far: dict[str, Any] | None) -> str:
+    if not far:
+        return "not yet"
+    if "reward" in far:
+        change = f"reward {far['reward']:.2f}"
+    elif "rewards/margins" in far:
+        change = f"margin {far['first_rewards/margins']:.1f} → {far['rewards/margins']:.1f}"
+    else:
+        change = f"loss {far['first_loss']:.1f} → {far['loss']:.1f}"
+    return f"{change}, {far['seconds']} s"
+
+
+def _measured(far: dict[str, Any] | None) -> str:
+    return f"{far['date']}, {far['seconds'] / 3600:.1f} h" if far else "accepted, not measured"
+
+
+def example(project: Project) -> str:
+    """A recipe, shortened, beside the launch.sh that it renders for its box."""
+    file = find_recipe(project, EXAMPLE)
+    recipe = resolve(project, compose(project, file), "full", lambda name, profile: None, library=Library(project))
+    launch = render(recipe)["launch.sh"].splitlines()
+    start = next(i for i, line in enumerate(launch) if line.startswith("step train"))
+    text = file.read_text().rstrip()
+    return "\n".join(
+        [f"`recipes/{EXAMPLE}.yaml`", "", "```yaml", text, "```", "", "the end of the `launch.sh` it renders", "", "```bash"]
+        + [*launch[start:], "```"]
+    )
+
+
+def fill(text: str, blocks: dict[str, str]) -> str:
+    """`text` with what stands between `<!-- NAME -->` and `<!-- /NAME -->` replaced. Raises KeyError for a lost mark."""
+    for name, content in blocks.items():
+        pattern = re.compile(rf"(<!-- {name} -->\n).*?(\n<!-- /{name} -->)", re.S)
+        if not pattern.search(text):
+            raise KeyError(name)
+        text = pattern.sub(lambda m, content=content: m[1] + content + m[2], text)  # type: ignore[misc]
+    return text
+
+
+def main() -> None:
+    project = find_project()
+    readme = Path(sys.argv[1])
+    blocks = {"catalogue": catalogue(project), "example": example(project)}
+    readme.write_text(fill(readme.read_text(), blocks))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""Tests that run the real engines on CPU; marked `engine`, minutes rather than seconds."""

@@ -1,0 +1,84 @@
+"""One project for all engine tests: every shipped recipe is smoked in it once, two at a time, through make."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from runner.engines.environment import Environment, ensure, environment
+from runner.project import Project
+from runner.record import Run, latest, read_run
+
+ROOT = Path(__file__).resolve().parents[2]
+RUNNER = [sys.executable, "-m", "runner"]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if Path(item.path).is_relative_to(Path(__file__).parent):
+            item.add_marker(pytest.mark.engine)
+
+
+@dataclass(frozen=True)
+class Smoke:
+    """A scratch project and how to call the runner in it."""
+
+    project: Project
+
+    def call(self, *arguments: str, timeout: float = 600) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [*RUNNER, *arguments], cwd=self.project.root, env=self.env, capture_output=True, text=True, timeout=timeout
+        )
+
+    @property
+    def env(self) -> dict[str, str]:
+        return {**os.environ, "RUNNER_PROJECT": str(self.project.root), "PYTHONPATH": str(ROOT)}
+
+    def run(self, recipe: str) -> Run:
+        path = latest(self.project, recipe, "smoke")
+        assert path is not None, f"{recipe} has no finished smoke run"
+        run = read_run(path)
+        assert run is not None
+        return run
+
+
+@pytest.fixture(scope="session")
+def axolotl() -> Environment:
+    """Axolotl's environment, built on first need as for any user."""
+    env = environment("axolotl")
+    ensure(env, lambda progress: None)
+    return env
+
+
+@pytest.fixture(scope="session")
+def scratch(tmp_path_factory: pytest.TempPathFactory, axolotl: Environment) -> Smoke:
+    """A project with the shipped recipes and nothing run yet."""
+    root = tmp_path_factory.mktemp("project")
+    shutil.copytree(ROOT / "recipes", root / "recipes")
+    (root / "artifacts").mkdir()
+    return Smoke(Project(root))
+
+
+@pytest.fixture(scope="session")
+def smoked(scratch: Smoke) -> Smoke:
+    """The same, after `make -j2` has smoked every recipe. A recipe that fails does not keep the others from running."""
+    graph = scratch.call("graph")
+    assert graph.returncode == 0, graph.stderr
+    makefile = scratch.project.root / "graph.mk"
+    makefile.write_text(graph.stdout + "\nall-smoke: $(RECIPES:%=artifacts/%/smoke/done)\n")
+    done = subprocess.run(
+        ["make", "-j2", "-k", "-f", str(makefile), f"RUNNER={' '.join(RUNNER)}", "all-smoke"],
+        cwd=scratch.project.root,
+        env=scratch.env,
+        capture_output=True,
+        text=True,
+        timeout=3600,
+    )
+    (scratch.project.root / "make.log").write_text(done.stdout + done.stderr)
+    return scratch

@@ -1,0 +1,144 @@
+"""Every shipped recipe trains for real on CPU, through the engine it names, and learns."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from runner.engines.environment import Environment
+from runner.project import Project
+from runner.record import read_metrics
+from tests.engine.conftest import ROOT, Smoke
+
+RECIPES = [Project(ROOT).recipe_name(f) for f in Project(ROOT).all_recipes()]
+PREFERENCE = ["phase4/dpo-13b", "phase4/dpo-34b", "phase4/orpo-13b", "phase4/kto-13b"]
+# rewards are sampled a few answers at a time and say little in a dozen steps; that they are there and finite is tested
+SAMPLED = ["phase4/rlhf-13b"]
+
+
+def why(smoked: Smoke, recipe: str) -> str:
+    logs = sorted((smoked.project.artifacts / recipe / "smoke").glob("2*/log.txt"))
+    said = logs[-1] if logs else smoked.project.root / "make.log"
+    return said.read_text(errors="replace")[-3000:]
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_it_finishes_and_learns(smoked: Smoke, recipe: str) -> None:
+    if not (smoked.project.artifacts / recipe / "smoke" / "done").exists():
+        pytest.fail(why(smoked, recipe))
+    record = smoked.run(recipe).record
+    assert record["status"] == "finished"
+    assert record["engine"]["versions"]["axolotl"] == "0.19.0"
+    metrics = record["metrics"]
+    assert metrics["step"] == metrics["max_steps"] > 0
+    if recipe not in SAMPLED:
+        assert metrics["loss"] < 0.8 * metrics["first_loss"]
+    for output in record["outputs"]:
+        assert output["bytes"] > 0
+        assert (smoked.run(recipe).path / output["path"]).is_dir()
+
+
+@pytest.mark.parametrize("recipe", PREFERENCE)
+def test_the_reward_margin_rises(smoked: Smoke, recipe: str) -> None:
+    metrics = smoked.run(recipe).record["metrics"]
+    assert metrics["rewards/margins"] > metrics["first_rewards/margins"] + 0.2
+
+
+def test_rlhf_is_scored_by_the_trained_reward_model(smoked: Smoke) -> None:
+    run = smoked.run("phase4/rlhf-13b")
+    reward = smoked.run("phase4/reward-13b")
+    upstream = {u["alias"]: u["run"] for u in run.record["upstream"]}
+    assert upstream["reward"] == reward.id
+    rows, _ = read_metrics(run.path)
+    assert any("reward" in row for row in rows)
+    assert str(reward.path) in (run.path / "axolotl.yaml").read_text()
+
+
+def test_dpo_starts_from_the_merged_sft_model(smoked: Smoke) -> None:
+    sft = smoked.run("phase4/sft-13b")
+    assert {o["name"]: o["type"] for o in sft.record["outputs"]} == {"adapter": "adapter", "model": "model"}
+    assert f"base_model: {sft.path}/output/merged" in (smoked.run("phase4/dpo-13b").path / "axolotl.yaml").read_text()
+
+
+@pytest.mark.parametrize(
+    ("recipe", "stage", "written"),
+    [
+        ("phase2/zero2-13b", 2, "zero_pp_rank_1_mp_rank_00_optim_states.pt"),
+        ("phase2/zero3-13b", 3, "zero_pp_rank_1_mp_rank_00_model_states.pt"),
+    ],
+)
+def test_zero_shards_over_two_ranks(smoked: Smoke, recipe: str, stage: int, written: str) -> None:
+    run = smoked.run(recipe)
+    config = json.loads((run.path / "deepspeed.json").read_text())
+    assert config["zero_optimization"]["stage"] == stage
+    shards = {p.name for p in run.path.glob("output/checkpoint-*/global_step*/*")}
+    assert written in shards
+
+
+CHECK = """
+import json, sys, torch
+from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification, AutoTokenizer
+for kind, path in json.loads(sys.argv[1]):
+    tokenizer = AutoTokenizer.from_pretrained(path)
+    asked = [{"role": "user", "content": "What is 2 plus 3?"}]
+    text = tokenizer.apply_chat_template(asked, tokenize=False, add_generation_prompt=True)
+    batch = tokenizer(text, return_tensors="pt")
+    batch.pop("token_type_ids", None)
+    if kind == "reward-model":
+        model = AutoModelForSequenceClassification.from_pretrained(path, num_labels=1)
+        good, bad = (tokenizer(text + answer, return_tensors="pt")["input_ids"] for answer in
+                     ("The answer is 5.<|im_end|>", "no idea, leave me alone<|im_end|>"))
+        print("REWARD", float(model(good).logits) > float(model(bad).logits))
+    else:
+        model = AutoModelForCausalLM.from_pretrained(path)
+        out = model.generate(**batch, max_new_tokens=8, do_sample=False)
+        print("SAID", tokenizer.decode(out[0][batch["input_ids"].shape[1]:]).replace("\\n", " "))
+"""
+
+
+def test_what_they_leave_loads_and_works(smoked: Smoke, axolotl: Environment) -> None:
+    """Merged and full models generate in plain transformers; the merged reward model ranks good over bad."""
+    models = []
+    for recipe in ("phase4/sft-13b", "phase4/dpo-13b", "phase2/zero3-13b", "phase4/lora-30b", "phase4/reward-13b"):
+        run = smoked.run(recipe)
+        output = next(o for o in run.record["outputs"] if o["name"] == "model")
+        models.append((output["type"], str(run.path / output["path"])))
+    done = subprocess.run(
+        [axolotl.python, "-c", CHECK, json.dumps(models)],
+        env={**os.environ, "HF_HUB_OFFLINE": "1", "CUDA_VISIBLE_DEVICES": ""},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    said = [line for line in done.stdout.splitlines() if line.startswith("SAID")]
+    assert len(said) == 4
+    assert all("The answer is" in line for line in said[:1]), said
+    assert "REWARD True" in done.stdout
+
+
+def test_the_second_time_nothing_runs(smoked: Smoke) -> None:
+    before = smoked.run("phase4/dpo-13b").id
+    again = smoked.call("run", "phase4/dpo-13b", "--profile", "smoke")
+    assert again.returncode == 0, again.stderr
+    assert "up to date" in again.stdout
+    assert smoked.run("phase4/dpo-13b").id == before
+
+
+def test_a_run_stands_alone(smoked: Smoke, axolotl: Environment, tmp_path: Path) -> None:
+    """launch.sh by hand, from another folder, does what the runner did."""
+    source = smoked.run("phase4/lora-13b").path
+    copy = tmp_path / "by-hand"
+    copy.mkdir()
+    for name in ("launch.sh", "axolotl.yaml", "merge.yaml", "tiny.json"):
+        (copy / name).write_text((source / name).read_text())
+    (copy / "jobs").mkdir()
+    for job in (source / "jobs").glob("*.py"):
+        (copy / "jobs" / job.name).write_text(job.read_text())
+    done = subprocess.run(["bash", str(copy / "launch.sh")], cwd="/", capture_output=True, text=True, timeout=600)
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
+    assert (copy / "output" / "merged" / "model.safetensors").exists()
