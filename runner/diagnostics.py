@@ -64,7 +64,7 @@ class SourceLines:
             return None
         if span.file not in self._files:
             try:
-                text = Path(span.file).read_bytes().decode("utf-8", "replace")
+                text = Path(span.file).read_bytes().decode("utf-8-sig", "replace")
             except OSError:
                 text = ""
             self._files[span.file] = text.split("\n")

@@ -33,18 +33,33 @@ class Project:
     def artifacts(self) -> Path:
         return self.root / "artifacts"
 
+    @property
+    def recipe_folders(self) -> list[Path]:
+        """Where recipes are looked for: the project's own, then, installed from a wheel, those that came with it."""
+        inside = PACKAGE / "_shipped" / "recipes"
+        return [self.recipes, inside] if inside.is_dir() else [self.recipes]
+
     def recipe_file(self, name: str) -> Path:
-        return self.recipes / f"{name}.yaml"
+        """The file of a recipe; where there is none yet, its place in the project."""
+        places = [folder / f"{name}.yaml" for folder in self.recipe_folders]
+        return next((place for place in places if place.is_file()), places[0])
 
     def recipe_name(self, file: Path) -> str:
-        """`phase4/dpo-13b` for a file under `recipes/`; the bare stem for one that lies elsewhere."""
-        try:
-            return str(file.resolve().relative_to(self.recipes.resolve()).with_suffix(""))
-        except ValueError:
-            return file.stem
+        """`phase4/dpo-13b` for a file under `recipes/`; for one that lies elsewhere its stem, made into a valid name."""
+        for folder in self.recipe_folders:
+            if file.resolve().is_relative_to(folder.resolve()):
+                return str(file.resolve().relative_to(folder.resolve()).with_suffix(""))
+        words = re.findall(r"[a-z0-9_-]+", file.stem.lower())
+        return ".".join(words).strip("._-")[:120] or "recipe"
 
     def all_recipes(self) -> list[Path]:
-        return sorted(p for p in self.recipes.rglob("*.yaml") if p.is_file())
+        """Every recipe file by name, hidden ones (an editor's, a notebook's) left out."""
+        found: dict[str, Path] = {}
+        for folder in self.recipe_folders:
+            for file in folder.rglob("*.yaml"):
+                if file.is_file() and "/." not in f"/{file.relative_to(folder)}":
+                    found.setdefault(str(file.relative_to(folder)), file)
+        return [found[name] for name in sorted(found)]
 
 
 def valid_name(name: str) -> bool:

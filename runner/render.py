@@ -36,8 +36,8 @@ def quote(value: Any) -> str:
 
 
 def comment(value: Any) -> str:
-    """Text that can't leave the comment it stands in."""
-    return " ".join(str(value).split())
+    """Text that can't leave the comment it stands in; control characters, which YAML forbids even there, are dropped."""
+    return " ".join("".join(c if c.isprintable() else " " for c in str(value)).split())
 
 
 @cache
@@ -78,7 +78,6 @@ def render(recipe: Recipe) -> dict[str, str]:
         text = _jinja().get_template(str(template.relative_to(shipped("templates")))).render(context)
         if text.strip():
             files[name] = text
-    for job in engine.JOBS:
-        if job != "build_tiny.py" or recipe.tiny is not None:
-            files[f"jobs/{job}"] = (jobs_dir() / job).read_text()
+    for job in engine.jobs(recipe):
+        files[f"jobs/{job}"] = (jobs_dir() / job).read_text()
     return files

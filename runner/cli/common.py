@@ -8,13 +8,13 @@ from typing import Any
 
 import click
 
-from runner.diagnostics import Diagnostic, sort_diagnostics
-from runner.project import Project, find_project
+from runner.diagnostics import Diagnostic, Span, sort_diagnostics
+from runner.project import Project, find_project, valid_name
 from runner.recipe.check import check
 from runner.recipe.compose import PROFILES, compose
 from runner.recipe.document import Document
 from runner.recipe.graph import Library, check_needs
-from runner.recipe.load import Refused, find_recipe
+from runner.recipe.load import Refused, find_recipe, not_a_name
 from runner.recipe.resolve import Recipe, in_profile, resolve
 from runner.record import latest
 
@@ -41,15 +41,18 @@ def set_option(function: Callable[..., Any]) -> Callable[..., Any]:
 
 def check_recipe(library: Library, file: Path, sets: tuple[str, ...] = ()) -> tuple[Document | None, list[Diagnostic]]:
     """The composed recipe, and everything wrong with it; None where it can't even be composed."""
+    name = library.project.recipe_name(file)
+    if not valid_name(name):
+        return None, [not_a_name(name, Span(str(file)))]
     try:
         doc = compose(library.project, file, profile=library.profile, sets=sets)
-        found = check(doc if library.profile == "full" else compose(library.project, file))
+        found = check(doc if library.profile == "full" else compose(library.project, file), library.project.root)
         if any(d.code in ("R009", "R010") for d in found):
             return doc, found
         found += check_needs(library, doc)
         if library.profile != "full" and not any(d.is_error for d in found):
             # what a profile or an option changed must hold together too
-            found += check(in_profile(library, doc, library.profile)[0])
+            found += check(in_profile(library, doc, library.profile)[0], library.project.root)
     except Refused as refused:
         return None, refused.diagnostics
     return doc, sort_diagnostics(found)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from runner.project import Project, find_project, shipped
+from runner.project import Project, find_project, shipped, valid_name
 from runner.recipe.compose import PROFILES, compose
 from runner.recipe.document import Document
 from runner.recipe.graph import needs_of
@@ -25,19 +25,20 @@ def makefile(project: Project) -> str:
         "# Written by `runner graph` from the recipes; make includes it. Do not edit.",
         "",
     ]
-    for file in project.all_recipes():
-        name = project.recipe_name(file)
+    names = {project.recipe_name(file): file for file in project.all_recipes()}
+    names = {name: file for name, file in names.items() if valid_name(name)}  # make would read others as its own syntax
+    for name, file in names.items():
         try:
             doc: Document | None = compose(project, file)
         except Refused:
             doc = None
         for profile in PROFILES:
             sources = [_relative(project, file), *_sources(project, doc, profile)]
-            needs = [f"artifacts/{node.value}/{profile}/done" for node in needs_of(doc).values()] if doc else []
+            needed = [str(node.value) for node in needs_of(doc).values()] if doc else []
+            needs = [f"artifacts/{need}/{profile}/done" for need in needed if valid_name(need)]
             target = f"artifacts/{name}/{profile}/done"
             lines.append(f"{target}: {' '.join(map(_escape, [*sources, *needs]))}")
             lines.append(f"\t@$(RUNNER) run {name} --profile {profile} $(RUN_FLAGS)")
-    names = [project.recipe_name(f) for f in project.all_recipes()]
     lines += ["", f"RECIPES := {' '.join(names)}", ""]
     return "\n".join(lines)
 

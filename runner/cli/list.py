@@ -7,10 +7,10 @@ from typing import Any
 
 import click
 
-from runner.project import Project, find_project
+from runner.project import Project, find_project, valid_name
 from runner.recipe.compose import compose
 from runner.recipe.graph import needs_of
-from runner.recipe.load import Refused
+from runner.recipe.load import Refused, printable
 
 
 def catalogue(project: Project) -> list[dict[str, Any]]:
@@ -20,6 +20,8 @@ def catalogue(project: Project) -> list[dict[str, Any]]:
         try:
             doc = compose(project, file)
         except Refused:
+            continue
+        if not valid_name(doc.name):
             continue
 
         def text(key: str, doc: Any = doc) -> Any:
@@ -59,6 +61,8 @@ def command(as_json: bool, names: bool) -> None:
         return
     width = max((len(row["recipe"]) for row in rows), default=10)
     for row in rows:
-        week = f"week {row['week']:>2}" if row["week"] else "       "
+        week = f"week {row['week']!s:>2}" if row["week"] else "       "
         needs = f"  (needs {', '.join(row['needs'])})" if row["needs"] else ""
-        click.echo(f"{row['recipe']:<{width}}  {row['kind'] or '?':<9} {week}  {row['title']}{needs}")
+        click.echo(
+            f"{row['recipe']:<{width}}  {row['kind'] or '?'!s:<9} {week}  {printable(str(row['title']), 120)}{needs}"
+        )

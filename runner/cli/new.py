@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import re
 
 import click
 
 from runner.diagnostics import Diagnostic, Span, shown_path
 from runner.project import find_project, valid_name
-from runner.recipe.load import Refused, find_recipe, printable
+from runner.recipe.load import Refused, find_recipe, load, not_a_name
+
+# a key and its value, which may go on in lines that are indented
+_TITLE = re.compile(r"^title:.*(?:\n[ \t]+\S.*)*$", re.MULTILINE)
 
 
 @click.command()
@@ -19,16 +23,10 @@ def command(name: str, source: str, title: str | None) -> None:
     """Copy a recipe under a new name, with its comments, ready to edit."""
     project = find_project()
     origin = find_recipe(project, source)
+    load(origin, source)  # raises Refused: what can't be read is not worth a copy
+    name = name.removeprefix("recipes/").removesuffix(".yaml")
     if not valid_name(name):
-        raise Refused(
-            Diagnostic(
-                "R011",
-                f"`{printable(name)}` can't be a recipe's name",
-                Span("<command line>"),
-                notes=("a name becomes a path and a make target: lower-case letters, digits, `-`, `_`, `.` and `/`",),
-                help="for instance `phase4/my-dpo`",
-            )
-        )
+        raise Refused(not_a_name(name, Span("<command line>")))
     target = project.recipe_file(name)
     if target.exists():
         raise Refused(
@@ -36,8 +34,10 @@ def command(name: str, source: str, title: str | None) -> None:
         )
     text = origin.read_text(encoding="utf-8")
     if title is not None:
-        quoted = '"' + title.replace("\\", "\\\\").replace('"', '\\"') + '"'
-        text = re.sub(r"(?m)^title:.*$", lambda _: f"title: {quoted}", text, count=1)
+        line = f"title: {json.dumps(title, ensure_ascii=False)}"
+        text, found = _TITLE.subn(lambda _: line, text, count=1)
+        if not found:  # it has its parent's
+            text = f"{text.rstrip()}\n{line}\n"
     target.parent.mkdir(parents=True, exist_ok=True)
     target.write_text(text, encoding="utf-8")
     click.echo(

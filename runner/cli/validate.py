@@ -6,7 +6,7 @@ import click
 
 from runner.cli.common import check_recipe, profile_option, set_option
 from runner.cli.output import print_diagnostics, verdict
-from runner.diagnostics import Diagnostic
+from runner.diagnostics import Diagnostic, sort_diagnostics
 from runner.project import find_project
 from runner.recipe.graph import Library
 from runner.recipe.load import Refused, find_recipe
@@ -46,8 +46,9 @@ def command(
         files = project.all_recipes()
     for file in files:
         found += check_recipe(library, file, sets)[1]
+    found = sort_diagnostics(found)  # a parent's fault, met again in each of its children, is told once
     print_diagnostics(found, style)
     if style == "text" and (found or not quiet):
-        click.echo(verdict(found, len(files)), err=bool(found))
+        click.echo(verdict(found, len(recipes) or len(files)), err=bool(found))
     if any(d.is_error or strict for d in found):
         ctx.exit(1)

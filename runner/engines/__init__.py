@@ -23,8 +23,10 @@ class Engine(Protocol):
 
     # the environment that holds it, and the lock of that environment: runner/engines/locks/<name>.txt
     ENVIRONMENT: str
-    # programs of runner/jobs that its runs need, copied into the run so that it stands alone
-    JOBS: tuple[str, ...]
+
+    def jobs(self, recipe: Recipe) -> tuple[str, ...]:
+        """Programs of runner/jobs that the run needs; they are copied into it, so that it stands alone."""
+        ...
 
     def steps(self, recipe: Recipe) -> tuple[Step, ...]:
         """What `launch.sh` will do, in order."""

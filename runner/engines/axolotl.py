@@ -10,11 +10,22 @@ from runner.engines.deepspeed import deepspeed_config
 from runner.recipe.resolve import Recipe
 
 ENVIRONMENT = "axolotl"
-JOBS = ("axolotl_plugin.py", "build_tiny.py")
 OUTPUT = "output"
+# A local base model is linked into the run under this name. Axolotl looks for families in the text of `base_model`, so
+# that below a folder called `prompts` it takes every model for an MPT, and refuses gradient checkpointing.
+BASE = "base"
 PLUGIN = "axolotl_plugin.RunnerPlugin"
 # processes that stand in for the GPUs when a sharded recipe is smoked on a CPU
 CPU_RANKS = 2
+
+
+def jobs(recipe: Recipe) -> tuple[str, ...]:
+    found = ["axolotl_plugin.py"]
+    if recipe.tiny is not None:
+        found.append("build_tiny.py")
+    if recipe.merge and recipe.values.get("reward_model"):
+        found.append("merge_reward.py")
+    return tuple(found)
 
 
 def steps(recipe: Recipe) -> tuple[Step, ...]:
@@ -43,23 +54,28 @@ def ranks(recipe: Recipe) -> int:
 def context(recipe: Recipe) -> dict[str, Any]:
     cpu = recipe.box.gpus == 0
     config = _config(recipe)
+    base = str(recipe.values.get("base_model", ""))
     return {
         "config": config,
         "deepspeed": _deepspeed(recipe, cpu) if recipe.values.get("deepspeed") else None,
         "architecture": recipe.architecture,
+        "base": {"link": BASE, "target": base} if _is_local(base) else None,
         "ranks": ranks(recipe),
         "cpu": cpu,
         "online": recipe.profile != "smoke",
         "tiny": _tiny(recipe),
         "merge": _merge_config(config) if recipe.merge else None,
+        "reward_model": bool(recipe.values.get("reward_model")),
     }
 
 
 def _merge_config(config: dict[str, Any]) -> dict[str, Any]:
-    """For `merge-lora`, one process: with `deepspeed` in its config it waits for ranks that nobody starts."""
-    return {
-        key: value for key, value in config.items() if key not in ("deepspeed", "fsdp", "fsdp_config", "fsdp_version")
-    }
+    """For merging, in one process: with `deepspeed` in its config `merge-lora` waits for ranks that nobody starts."""
+    return {k: v for k, v in config.items() if k not in ("deepspeed", "fsdp", "fsdp_config", "fsdp_version")}
+
+
+def _is_local(model: str) -> bool:
+    return model.startswith("/")
 
 
 def _config(recipe: Recipe) -> dict[str, Any]:
@@ -68,6 +84,8 @@ def _config(recipe: Recipe) -> dict[str, Any]:
     if recipe.architecture is not None:
         config["base_model"] = "./model"
         config["reinit_weights"] = True
+    elif _is_local(config["base_model"]):
+        config["base_model"] = f"./{BASE}"
     if config.get("deepspeed"):
         config["deepspeed"] = "deepspeed.json"
     trl = config.get("trl")
@@ -122,21 +140,31 @@ def _tiny(recipe: Recipe) -> dict[str, Any] | None:
     }
 
 
-_ERROR = re.compile(r"^(?:\[rank\d+\]:\s*)?((?:[A-Za-z_][\w.]*(?:Error|Exception|Interrupt))(?::.*)?)$")
-_VALUE = re.compile(r"^\s*(?:Value|Assertion) error, (?P<said>.*?)(?: \[type=.*)?$")
+_RANK = re.compile(r"^\[rank\d+\]:\s?")
+_ERROR = re.compile(r"[A-Za-z_][\w.]*(?:Error|Exception|Interrupt)(?::.*)?")
+# below a pydantic error: the key on a line of its own, then what is wrong with it
+_KEY = re.compile(r"[A-Za-z_][\w.\[\]'-]*")
+_WRONG = re.compile(r"\s+(?:(?:Value|Assertion) error, )?(?P<said>\S.*?)(?: \[type=.*)?")
+# torchrun's report of a process that ended without a word of its own
+_KILLED = re.compile(r"\s*traceback : Signal \d+ \((?P<name>SIG\w+)\) received by PID \d+")
 
 
 def failure(log: str) -> str | None:
     """The last Python exception that isn't torchrun's own report of a failed child; of a config that Axolotl's
-    validator refuses, what the validator said."""
-    found = None
+    validator refuses, what the validator said; the signal that ended a rank."""
+    found = key = None
     refused = False
-    for line in log.splitlines():
-        match = _ERROR.match(line.strip())
-        value = _VALUE.match(line) if refused else None
-        if value:
-            found = f"Axolotl refuses the config: {value['said']}"
-        elif match and "ChildFailedError" not in line:
-            found = match[1]
-        refused = bool(match and "ValidationError" in line) or (refused and line.startswith(" ") and not value)
+    for line in (_RANK.sub("", line) for line in log.splitlines()):
+        error = _ERROR.fullmatch(line.strip())
+        if error and "ChildFailedError" not in line:
+            found, refused, key = error[0], "ValidationError" in line, None
+        elif refused and (wrong := _WRONG.fullmatch(line)):
+            found = f"Axolotl refuses the config: {f'`{key}`: ' if key else ''}{wrong['said']}"
+            refused = False
+        elif refused:
+            key, refused = (line, True) if _KEY.fullmatch(line) else (None, False)
+        killed = _KILLED.fullmatch(line)
+        if killed and killed["name"] != "SIGTERM":  # which torchrun sends to the others
+            found = f"a process was ended by {killed['name']}"
+            found += ", as the system does when memory runs short" if killed["name"] == "SIGKILL" else ""
     return found

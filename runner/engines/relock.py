@@ -21,7 +21,9 @@ CUDA_ONLY = ("torchvision", "torchaudio", "torchcodec")
 
 def extra(project: Path, engine: str) -> list[str]:
     """What pyproject.toml asks for. Raises KeyError where there is no such extra."""
-    wanted: list[str] = tomllib.loads((project / "pyproject.toml").read_text())["project"]["optional-dependencies"][engine]
+    wanted: list[str] = tomllib.loads((project / "pyproject.toml").read_text())["project"]["optional-dependencies"][
+        engine
+    ]
     return wanted
 
 

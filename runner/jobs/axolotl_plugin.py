@@ -30,6 +30,7 @@ class MetricsCallback(TrainerCallback):  # type: ignore[misc]
             out.write(json.dumps({**at, **values}) + "\n")
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        name_base(kwargs.get("model"))
         self.write(state, {"event": "begin"})
 
     def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, Any] | None = None, **kwargs: Any) -> None:
@@ -58,6 +59,15 @@ def _number(value: Any) -> float | int | None:
 class RunnerPlugin(BasePlugin):  # type: ignore[misc]
     def add_callbacks_post_trainer(self, cfg: Any, trainer: Any) -> list[TrainerCallback]:
         return [MetricsCallback()]
+
+
+def name_base(model: Any) -> None:
+    """An adapter names its base; a link inside the run would mean nothing to whoever loads it from elsewhere."""
+    model = getattr(model, "module", model)
+    for config in getattr(model, "peft_config", {}).values():
+        base = config.base_model_name_or_path
+        if base and Path(base).is_symlink():
+            config.base_model_name_or_path = str(Path(base).resolve())
 
 
 def _cpu_ranks() -> bool:

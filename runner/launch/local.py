@@ -52,9 +52,11 @@ Watch = Callable[[Progress], None]
 def launch(run: Path, watch: Watch, *, environment: dict[str, str] | None = None) -> Ended:
     """Run `launch.sh` of a run directory to its end, its output going to log.txt.
 
-    Ctrl-C and SIGTERM are passed on to the whole process group, which gets `GRACE_S` to end by itself.
+    Ctrl-C, SIGTERM and a closed terminal are passed on to the whole process group, which gets `GRACE_S` to end by
+    itself.
     """
     started = time.monotonic()
+    end_stragglers(run)  # of a runner that was killed and is now started again
     with (run / LOG).open("ab") as log:
         log_start = log.tell()
         process = subprocess.Popen(
@@ -129,14 +131,17 @@ class _Follower:
 
 @contextmanager
 def _passed_on(process: subprocess.Popen[bytes]) -> Iterator[list[float]]:
-    """While inside, SIGINT and SIGTERM to us reach the process group; yields the times at which they came."""
+    """While inside, signals that would end us reach the process group; yields the times at which they came."""
     asked: list[float] = []
 
     def pass_on(number: int, frame: FrameType | None) -> None:
         asked.append(time.monotonic())
         _signal_group(process, signal.SIGINT if len(asked) == 1 else signal.SIGTERM)
 
-    before = {number: signal.signal(number, pass_on) for number in (signal.SIGINT, signal.SIGTERM)}
+    ends = [signal.SIGINT, signal.SIGTERM]
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # as under nohup
+        ends.append(signal.SIGHUP)
+    before = {number: signal.signal(number, pass_on) for number in ends}
     try:
         yield asked
     finally:
@@ -166,12 +171,20 @@ def end_stragglers(run: Path) -> list[int]:
     torchrun gives each rank a session of its own, so killing launch.sh's group does not reach them; all of them carry
     the run's directory in their environment.
     """
-    wanted = f"{MARK}={run}".encode()
-    ended = []
-    for entry in Path("/proc").glob("[0-9]*/environ"):
-        pid = int(entry.parent.name)
-        with suppress(OSError):
-            if pid != os.getpid() and wanted in entry.read_bytes().split(b"\0"):
+    ended: list[int] = []
+    while found := [pid for pid in _marked(run) if pid not in ended]:  # again, for what was started meanwhile
+        for pid in found:
+            with suppress(ProcessLookupError, PermissionError):
                 os.kill(pid, signal.SIGKILL)
-                ended.append(pid)
+        ended += found
     return ended
+
+
+def _marked(run: Path) -> list[int]:
+    wanted = f"{MARK}={run}".encode()
+    found = []
+    for entry in Path("/proc").glob("[0-9]*/environ"):
+        with suppress(OSError):
+            if wanted in entry.read_bytes().split(b"\0") and int(entry.parent.name) != os.getpid():
+                found.append(int(entry.parent.name))
+    return found

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 from functools import cache
+from pathlib import Path as FilePath
 from typing import TYPE_CHECKING, Any
 
 from runner.diagnostics import Diagnostic, sort_diagnostics
@@ -25,8 +26,8 @@ WORDS = {"string": "text", "number": "a number", "integer": "a whole number", "b
 WORDS |= {"array": "a list", "object": "a mapping", "null": "nothing"}
 
 
-def check(doc: Document) -> list[Diagnostic]:
-    """Everything wrong with a composed recipe, sorted by place."""
+def check(doc: Document, root: FilePath | None = None) -> list[Diagnostic]:
+    """Everything wrong with a composed recipe, sorted by place. Local models are looked for below `root`."""
     found = list(check_header(doc))
     if any(d.code in ("R009", "R010") for d in found):
         return found
@@ -36,7 +37,7 @@ def check(doc: Document) -> list[Diagnostic]:
         found.append(diagnostic)
         if path:
             bad.add(str(path[0]))
-    facts = replace(make_facts(without(doc, bad), kind), refused=frozenset(bad))
+    facts = replace(make_facts(without(doc, bad), kind, root=root), refused=frozenset(bad))
     for each in rules_for(engine_of(kind)):
         found += each.check(facts)
     return sort_diagnostics(found)
@@ -218,8 +219,8 @@ def without(doc: Document, keys: set[str]) -> Document:
     return replace(doc, root=replace(doc.root, value=kept))
 
 
-def make_facts(doc: Document, kind: str, box: Box | None = None) -> Facts:
-    return Facts(doc, kind, box or box_of(doc), model_of(doc))
+def make_facts(doc: Document, kind: str, box: Box | None = None, root: FilePath | None = None) -> Facts:
+    return Facts(doc, kind, box or box_of(doc), model_of(doc, root))
 
 
 def box_of(doc: Document) -> Box:
@@ -228,12 +229,12 @@ def box_of(doc: Document) -> Box:
     return load_box(given if isinstance(given, str) and given in box_names() else DEFAULT_BOX)
 
 
-def model_of(doc: Document) -> Model | None:
+def model_of(doc: Document, root: FilePath | None = None) -> Model | None:
     """The facts of the recipe's model: `architecture`, or `base_model` where it is known without the network."""
     own = doc.keys.get("architecture")
     if own is not None and isinstance(own.value, dict):
         return from_config(own.plain(), doc.name)
     base = doc.keys.get("base_model")
     if base is not None and isinstance(base.value, str) and not base.value.startswith("${"):
-        return find_model(base.value)
+        return find_model(base.value, root)
     return None

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import reduce
 from pathlib import Path
+from typing import Any
 
 from runner.diagnostics import Diagnostic, Span
 from runner.project import Project, shipped
@@ -24,19 +26,21 @@ def compose(project: Project, file: Path, *, profile: str = "full", sets: Sequen
     own = doc.keys.get("profiles")
     chosen = own.child(profile) if own is not None else None
     root = doc.root
-    wished: set[str] = set()
-    if own is not None:
+    wishes = []
+    if own is not None and _well_formed(own):
         rest = {k: v for k, v in doc.keys.items() if k != "profiles"}
         root = replace(root, value=rest)
         _check_profiles(own)
-    if chosen is not None and isinstance(chosen.value, dict):
-        root = merge(root, chosen)
-        wished |= set(chosen.value)
-    for text in sets:
-        setting = _setting(text, doc)
-        root = merge(root, setting)
-        wished |= set(setting.value) if isinstance(setting.value, dict) else set()
-    return replace(doc, root=root, wished=frozenset(wished))
+        wishes += [chosen] if chosen is not None else []
+    wishes += [_setting(text, doc) for text in sets]
+    for wish in wishes:
+        root = merge(root, wish)
+    return replace(doc, root=root, wishes=reduce(merge, wishes) if wishes else None)
+
+
+def _well_formed(profiles: Node) -> bool:
+    """Anything else is left in place, for the schema to refuse."""
+    return isinstance(profiles.value, dict) and all(isinstance(n.value, dict) for n in profiles.value.values())
 
 
 def _check_profiles(node: Node) -> None:
@@ -84,13 +88,13 @@ def _setting(text: str, doc: Document) -> Node:
                 "R014", f"`--set {printable(text)}` is not of the form key=value", span, help="--set max_steps=10"
             )
         )
-    try:
-        value = parse(f"value: {raw.strip() or 'null'}\n", span.file, "--set").keys["value"].plain()
-    except Refused as refused:
-        raise Refused(*(replace(d, code="R014", span=span) for d in refused.diagnostics)) from None
-    if _wants_text(doc, path) and not isinstance(value, (str, dict, list)) and value is not None:
-        value = raw.strip()
-    node = make_node(value, span)
+    if path[0] in ("extends", "profiles"):
+        raise Refused(
+            Diagnostic(
+                "R014", f"`--set` can't change `{path[0]}`", span, help="set the keys themselves, or edit the recipe"
+            )
+        )
+    node = make_node(_typed(raw.strip(), _wants_text(doc, path), span), span)
     for i in range(len(path) - 1, -1, -1):
         part = path[i]
         if isinstance(part, int):
@@ -99,6 +103,21 @@ def _setting(text: str, doc: Document) -> Node:
             )
         node = Node({part: node}, span, span)
     return node
+
+
+def _typed(raw: str, text_wanted: bool, span: Span) -> Any:
+    """`raw` as YAML, and as it stands where the key takes text and YAML makes something else of it."""
+    try:
+        read = parse(f"value: {raw or 'null'}\n", span.file, "--set").plain()
+    except Refused as refused:
+        if text_wanted:
+            return raw
+        raise Refused(*(replace(d, code="R014", span=span) for d in refused.diagnostics)) from None
+    if text_wanted and not (isinstance(read["value"], str) or read["value"] is None):
+        return raw
+    if len(read) > 1:
+        raise Refused(Diagnostic("R014", "`--set` takes one value", span, help="give `--set` once for each key"))
+    return read["value"]
 
 
 def _wants_text(doc: Document, path: tuple[str | int, ...]) -> bool:

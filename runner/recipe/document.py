@@ -44,14 +44,13 @@ class Node:
 class Document:
     """A recipe as read: `name` (`phase4/dpo-13b`), its file, and the root mapping.
 
-    `wished` names the top-level keys that `--set` or the recipe's own `profiles:` section asked for: a profile
-    never overrides those.
+    `wishes` holds what `--set` and the recipe's own `profiles:` section asked for: a profile never overrides that.
     """
 
     name: str
     file: str
     root: Node
-    wished: frozenset[str] = frozenset()
+    wishes: Node | None = None
 
     @property
     def keys(self) -> dict[str, Node]:
@@ -84,7 +83,7 @@ class Document:
 
 
 def parse_path(dotted: str) -> Path:
-    return tuple(int(p) if p.isdigit() else p for p in dotted.split("."))
+    return tuple(int(p) if p.isdecimal() and len(p) < 10 else p for p in dotted.split("."))
 
 
 def dotted(path: Sequence[str | int]) -> str:

@@ -61,7 +61,17 @@ def check_needs(library: Library, doc: Document) -> Iterator[Diagnostic]:
                     help=f"`runner validate {node.value}` shows what is wrong with it",
                 )
             continue
-        circle = _circle(library, doc.name, str(node.value), (doc.name,))
+        kind = upstream.keys.get("kind")
+        if kind is None or kind.value not in kind_names():
+            yield Diagnostic(
+                "R401",
+                f"`needs`: `{node.value}` is itself not valid",
+                node.span,
+                notes=("R009: it has no kind, or an unknown one",),
+                help=f"`runner validate {node.value}` shows what is wrong with it",
+            )
+            continue
+        circle = _circle(library, doc.name, str(node.value), (doc.name,), set())
         if circle:
             shown = " -> ".join(circle)
             yield Diagnostic(
@@ -74,18 +84,19 @@ def check_needs(library: Library, doc: Document) -> Iterator[Diagnostic]:
         yield from _check_reference(path, node, found, known)
 
 
-def _circle(library: Library, goal: str, name: str, behind: tuple[str, ...]) -> tuple[str, ...] | None:
+def _circle(library: Library, goal: str, name: str, behind: tuple[str, ...], seen: set[str]) -> tuple[str, ...] | None:
     behind = (*behind, name)
     if name == goal:
         return behind
-    if name in behind[:-1]:
+    if name in seen:
         return None  # a circle further up is that recipe's own error
+    seen.add(name)
     try:
         doc = library.get(name)
     except Refused:
         return None
     for node in needs_of(doc).values():
-        circle = _circle(library, goal, str(node.value), behind)
+        circle = _circle(library, goal, str(node.value), behind, seen)
         if circle:
             return circle
     return None
@@ -95,10 +106,10 @@ def _check_reference(
     path: tuple[str | int, ...], node: Node, found: dict[str, Document], known: set[str]
 ) -> Iterator[Diagnostic]:
     text = str(node.value)
-    for plain in PLAIN_REFERENCES:
-        text = text.replace(plain, "")
     match = REFERENCE.fullmatch(text)
     if match is None:
+        for plain in PLAIN_REFERENCES:
+            text = text.replace(plain, "")
         if "${needs" in text or text.startswith("${"):
             yield Diagnostic(
                 "R406",
@@ -119,7 +130,7 @@ def _check_reference(
             help=f"use `{close}`" if close else f"add `needs: {{{alias}: RECIPE}}`",
         )
         return
-    if alias not in found or found[alias].keys["kind"].value not in kind_names():
+    if alias not in found:
         return  # told at `needs`
     yield from _check_output(path, node, alias, wanted, found[alias])
 

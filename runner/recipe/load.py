@@ -39,15 +39,7 @@ def find_recipe(project: Project, given: str) -> Path:
         return Path(given)
     name = given.removeprefix("recipes/").removesuffix(".yaml").removesuffix(".yml")
     if not valid_name(name):
-        raise Refused(
-            Diagnostic(
-                "R011",
-                f"`{printable(given)}` is not a recipe's name",
-                Span("<command line>"),
-                notes=("a name becomes a path and a make target: lower-case letters, digits, `-`, `_`, `.` and `/`",),
-                help="name a recipe as `runner list` shows it, for instance `phase4/dpo-13b`",
-            )
-        )
+        raise Refused(not_a_name(given, Span("<command line>")))
     file = project.recipe_file(name)
     if not file.is_file():
         known = [project.recipe_name(f) for f in project.all_recipes()]
@@ -64,9 +56,19 @@ def find_recipe(project: Project, given: str) -> Path:
     return file
 
 
+def not_a_name(given: str, span: Span) -> Diagnostic:
+    return Diagnostic(
+        "R011",
+        f"`{printable(given)}` can't be a recipe's name",
+        span,
+        notes=("a name becomes a path and a make target: lower-case letters, digits, `-`, `_`, `.` and `/`",),
+        help="for instance `phase4/dpo-13b`; `runner list` shows the recipes there are",
+    )
+
+
 def nearest_word(word: str, known: list[str]) -> str | None:
     """The known word that `word` was probably meant to be."""
-    close = difflib.get_close_matches(word, known, n=1, cutoff=0.7)
+    close = difflib.get_close_matches(word, known, n=1, cutoff=0.7 if len(word) > 4 else 0.6)
     if close:
         return close[0]
     tail = [k for k in known if k.rsplit("/", 1)[-1] == word]
@@ -110,9 +112,7 @@ def parse(text: str, file: str, name: str) -> Document:
     """Like `load`, from text that is already at hand; `file` is what places refer to."""
     if older := _OLDER.search(text):
         line = text.count("\n", 0, older.start()) + 1
-        raise Refused(
-            Diagnostic("R002", "recipes are YAML 1.2", Span(file, line, 1), help="remove the `%YAML` line")
-        )
+        raise Refused(Diagnostic("R002", "recipes are YAML 1.2", Span(file, line, 1), help="remove the `%YAML` line"))
     try:
         top = YAML(typ="rt", pure=True).compose(text)
     except ReaderError as error:
@@ -204,6 +204,7 @@ class _Builder:
                 self.complain("R003", "a key must be a plain word, not a collection", span)
                 continue
             key = str(key_node.value)
+            self.refuse_half(key, span)
             value = self.build(value_node, span, depth + 1)
             if key_node.tag == _TAG + "merge":
                 for part in value.value if isinstance(value.value, list) else [value]:
@@ -243,9 +244,13 @@ class _Builder:
             return text
         if tag not in ("str", "timestamp"):
             self.complain("R003", f"tag `{printable(str(node.tag))}` is not allowed in a recipe", span)
-        elif any("\ud800" <= c <= "\udfff" for c in text):
-            self.complain("R003", "half of a surrogate pair is not text", span, help="write the character itself")
+        self.refuse_half(text, span)
         return text
+
+    def refuse_half(self, text: str, span: Span) -> None:
+        """Half a surrogate pair, written as an escape, is text that no file can hold."""
+        if any("\ud800" <= c <= "\udfff" for c in text):
+            self.complain("R003", "half of a surrogate pair is not text", span, help="write the character itself")
 
     def integer(self, text: str, span: Span) -> int:
         digits = text.replace("_", "")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -97,7 +98,7 @@ def in_profile(library: Library, doc: Document, profile: str) -> tuple[Document,
     Raises Refused (R407).
     """
     library.add(doc)
-    model = model_of(doc) or _upstream_model(library, doc, ())
+    model = model_of(doc, library.project.root) or _upstream_model(library, doc, ())
     if profile != "smoke":
         return doc, None, model
     staged, tiny = smoke(library.project, doc, model)
@@ -115,7 +116,7 @@ def _upstream_model(library: Library, doc: Document, seen: Sequence[str]) -> Mod
         upstream = library.get(str(need.value))
     except Refused:
         return None
-    return model_of(upstream) or _upstream_model(library, upstream, [*seen, doc.name])
+    return model_of(upstream, library.project.root) or _upstream_model(library, upstream, [*seen, doc.name])
 
 
 def _output_paths(project: Project, library: Library, upstreams: tuple[Upstream, ...], profile: str) -> dict[str, str]:
@@ -143,7 +144,8 @@ def _fill(node: Node, key: str, project: Project, paths: dict[str, str]) -> Any:
         text = text.replace(f"${{{name}}}", str(folder))
     if key in LOCAL and not text.startswith("/") and "\x00" not in text and len(text) < 1024:
         local = project.root / text
-        if local.exists():  # relative to the project, while an engine runs in its own directory
+        # relative to the project, while an engine runs in its own directory; Path's own test raises on odd names
+        if os.path.exists(local):  # noqa: PTH110
             return str(local)
     return text
 

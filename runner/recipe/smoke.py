@@ -62,8 +62,7 @@ def smoke(project: Project, doc: Document, model: Model | None) -> tuple[Documen
         root = merge(root, make_node({"base_model" if tiny.weights else "tokenizer_config": tiny.path}, ORIGIN))
         if not tiny.weights:
             root = merge(root, make_node({"architecture": tiny.config}, ORIGIN))
-    wishes = {k: n for k, n in doc.keys.items() if k in doc.wished}
-    return replace(doc, root=merge(root, replace(root, value=wishes))), tiny
+    return replace(doc, root=merge(root, doc.wishes) if doc.wishes else root), tiny
 
 
 def _matches(when: dict[str, Any], doc: Document) -> bool:
@@ -98,7 +97,9 @@ def _tiny_model(project: Project, doc: Document, model: Model | None, limits: di
             )
         )
     config = shrink(model.config, limits)
-    digest = hashlib.sha256(json.dumps([config, own is None, _profile()["tokenizer"]], sort_keys=True).encode()).hexdigest()[:12]
+    digest = hashlib.sha256(
+        json.dumps([config, own is None, _profile()["tokenizer"]], sort_keys=True).encode()
+    ).hexdigest()[:12]
     path = smoke_dir(project) / f"{config['model_type']}-{digest}"
     text = smoke_dir(project) / "text"
     return TinyModel(config, str(path), own is None, _profile()["tokenizer"], str(text))

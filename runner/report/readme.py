@@ -29,7 +29,12 @@ def catalogue(project: Project) -> str:
     taken = read()
     out: list[str] = []
     for phase, title in PHASES.items():
-        out += [f"**{title}**", "", "| recipe | kind | week | what it makes | smoke on CPU | on 2x H100 |", "|---|---|---|---|---|---|"]
+        out += [
+            f"**{title}**",
+            "",
+            "| recipe | kind | week | what it makes | smoke on CPU | on 2x H100 |",
+            "|---|---|---|---|---|---|",
+        ]
         for file in sorted((project.recipes / phase).glob("*.yaml")):
             doc = compose(project, file)
             plain = {k: doc.keys[k].plain() for k in ("kind", "week", "title") if k in doc.keys}
@@ -66,7 +71,17 @@ def example(project: Project) -> str:
     start = next(i for i, line in enumerate(launch) if line.startswith("step train"))
     text = file.read_text().rstrip()
     return "\n".join(
-        [f"`recipes/{EXAMPLE}.yaml`", "", "```yaml", text, "```", "", "the end of the `launch.sh` it renders", "", "```bash"]
+        [
+            f"`recipes/{EXAMPLE}.yaml`",
+            "",
+            "```yaml",
+            text,
+            "```",
+            "",
+            "the end of the `launch.sh` it renders",
+            "",
+            "```bash",
+        ]
         + [*launch[start:], "```"]
     )
 

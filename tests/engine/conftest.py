@@ -59,7 +59,8 @@ def axolotl() -> Environment:
 @pytest.fixture(scope="session")
 def scratch(tmp_path_factory: pytest.TempPathFactory, axolotl: Environment) -> Smoke:
     """A project with the shipped recipes and nothing run yet."""
-    root = tmp_path_factory.mktemp("project")
+    # a name in which Axolotl, given such a path, would find a model family (`mpt`) that it refuses
+    root = tmp_path_factory.mktemp("prompts")
     shutil.copytree(ROOT / "recipes", root / "recipes")
     (root / "artifacts").mkdir()
     return Smoke(Project(root))

@@ -61,7 +61,10 @@ def test_rlhf_is_scored_by_the_trained_reward_model(smoked: Smoke) -> None:
 def test_dpo_starts_from_the_merged_sft_model(smoked: Smoke) -> None:
     sft = smoked.run("phase4/sft-13b")
     assert {o["name"]: o["type"] for o in sft.record["outputs"]} == {"adapter": "adapter", "model": "model"}
-    assert f"base_model: {sft.path}/output/merged" in (smoked.run("phase4/dpo-13b").path / "axolotl.yaml").read_text()
+    dpo = smoked.run("phase4/dpo-13b")
+    assert (dpo.path / "base").resolve() == (sft.path / "output/merged").resolve()
+    adapter = json.loads((dpo.path / "output/adapter_config.json").read_text())
+    assert adapter["base_model_name_or_path"] == str((sft.path / "output/merged").resolve())
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,69 @@
+"""A project of a test's own, and the runner's command called in it."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from runner.project import Project
+
+ROOT = Path(__file__).resolve().parents[1]
+HEADER = "recipe: 1\nkind: finetune\ntitle: A test\n"
+BODY = """\
+base_model: meta-llama/Llama-2-13b-hf
+adapter: lora
+lora_r: 8
+lora_alpha: 16
+lora_target_linear: true
+datasets:
+  - path: yahma/alpaca-cleaned
+    type: alpaca
+sequence_len: 512
+micro_batch_size: 1
+num_epochs: 1
+learning_rate: 1e-4
+"""
+
+
+@dataclass(frozen=True)
+class Bench:
+    """A temporary project; `write` puts a recipe into it, `call` runs the command there."""
+
+    project: Project
+
+    def write(self, name: str, text: str = HEADER + BODY) -> Path:
+        file = self.project.recipe_file(name)
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(text)
+        return file
+
+    def call(self, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
+        env = {**os.environ, "PYTHONPATH": str(ROOT), "RUNNER_PROJECT": str(self.project.root), **variables}
+        return subprocess.run(
+            [sys.executable, "-m", "runner", *arguments],
+            cwd=self.project.root,
+            env=env,
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Bench:
+    """An empty project."""
+    (tmp_path / "recipes").mkdir()
+    return Bench(Project(tmp_path))
+
+
+@pytest.fixture
+def shipped_bench(tmp_path: Path) -> Bench:
+    """A project with the shipped recipes."""
+    shutil.copytree(ROOT / "recipes", tmp_path / "recipes")
+    return Bench(Project(tmp_path))
