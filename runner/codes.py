@@ -17,7 +17,7 @@ CODES: dict[str, tuple[str, str]] = {
     "R003": (
         "not a recipe's shape",
         "A recipe is one mapping of keys to values, at most 32 levels deep and 20,000 values large with aliases\n"
-        "written out, with no tags, no infinite or undefined numbers. The bounds keep a hostile file from costing anything.",
+        "written out, with no tags, no infinite or undefined numbers. The bounds keep a hostile file cheap.",
     ),
     "R004": (
         "unknown key",

@@ -45,7 +45,7 @@ class Project:
         return next((place for place in places if place.is_file()), places[0])
 
     def recipe_name(self, file: Path) -> str:
-        """`phase4/dpo-13b` for a file under `recipes/`; for one that lies elsewhere its stem, made into a valid name."""
+        """`phase4/dpo-13b` for a file under `recipes/`; elsewhere its stem, made into a valid name."""
         for folder in self.recipe_folders:
             if file.resolve().is_relative_to(folder.resolve()):
                 return str(file.resolve().relative_to(folder.resolve()).with_suffix(""))

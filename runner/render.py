@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shlex
 from functools import cache
 from pathlib import Path
@@ -23,7 +24,22 @@ SHELL_SCRIPTS = (".sh",)
 def to_yaml(value: Any) -> str:
     """YAML that PyYAML reads back as the same values: it writes 5e-07 as `5.0e-07`, which is the only form that it
     takes for a number, and quotes words such as `no`."""
-    return yaml.safe_dump(value, sort_keys=False, allow_unicode=True, width=100_000, default_flow_style=False)
+    return yaml.dump(
+        value, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=100_000, default_flow_style=False
+    )
+
+
+class _Dumper(yaml.SafeDumper):
+    """Escapes the line breaks that only YAML 1.1 knows, which PyYAML writes as they are and reads back as spaces."""
+
+
+def _text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
+    return dumper.represent_scalar(
+        "tag:yaml.org,2002:str", text, style='"' if re.search("[\x85\u2028\u2029]", text) else None
+    )
+
+
+_Dumper.add_representer(str, _text)
 
 
 def to_json(value: Any) -> str:
@@ -36,7 +52,7 @@ def quote(value: Any) -> str:
 
 
 def comment(value: Any) -> str:
-    """Text that can't leave the comment it stands in; control characters, which YAML forbids even there, are dropped."""
+    """Text that can't leave the comment it stands in; control characters, which YAML forbids there, are dropped."""
     return " ".join("".join(c if c.isprintable() else " " for c in str(value)).split())
 
 

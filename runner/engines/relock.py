@@ -9,9 +9,10 @@ import re
 import subprocess
 import sys
 import tempfile
-import tomllib
 import venv
 from pathlib import Path
+
+import tomllib
 
 from runner.engines.locks import FOLDER, Pin, normal, parse
 

@@ -57,8 +57,8 @@ def launch(run: Path, watch: Watch, *, environment: dict[str, str] | None = None
     """
     started = time.monotonic()
     end_stragglers(run)  # of a runner that was killed and is now started again
-    with (run / LOG).open("ab") as log:
-        log_start = log.tell()
+    with (run / LOG).open("ab") as log, _asked_to_stop() as asked:
+        follower = _Follower(run, log.tell(), watch, started)
         process = subprocess.Popen(
             ["bash", "launch.sh"],
             cwd=run,
@@ -68,17 +68,16 @@ def launch(run: Path, watch: Watch, *, environment: dict[str, str] | None = None
             start_new_session=True,
             env={**os.environ, **(environment or {}), MARK: str(run)},
         )
-        follower = _Follower(run, log_start, watch, started)
-        with _passed_on(process) as asked:
-            try:
-                while process.poll() is None:
-                    follower.look()
-                    _escalate(process, asked)
-                    time.sleep(POLL_S)
-            finally:
-                _signal_group(process, signal.SIGKILL)
-                process.wait()
-                end_stragglers(run)
+        stopper = _Stopper(process, asked)
+        try:
+            while process.poll() is None:
+                follower.look()
+                stopper.look()
+                time.sleep(POLL_S)
+        finally:
+            _signal_group(process, signal.SIGKILL)
+            process.wait()
+            end_stragglers(run)
         follower.look()
     usage = resource.getrusage(resource.RUSAGE_CHILDREN)
     seconds = time.monotonic() - started
@@ -126,22 +125,18 @@ class _Follower:
 
     def durations(self, end: float) -> dict[str, float]:
         ends = [at for _, at in self.parts[1:]] + [end]
-        return {name: round(stop - at, 3) for (name, at), stop in zip(self.parts, ends, strict=True) if name != "done"}
+        return {name: round(stop - at, 3) for (name, at), stop in zip(self.parts, ends, strict=False) if name != "done"}
 
 
 @contextmanager
-def _passed_on(process: subprocess.Popen[bytes]) -> Iterator[list[float]]:
-    """While inside, signals that would end us reach the process group; yields the times at which they came."""
+def _asked_to_stop() -> Iterator[list[float]]:
+    """While inside, SIGINT and SIGTERM only add the time at which they came to the list that this yields."""
     asked: list[float] = []
 
-    def pass_on(number: int, frame: FrameType | None) -> None:
+    def note(number: int, frame: FrameType | None) -> None:
         asked.append(time.monotonic())
-        _signal_group(process, signal.SIGINT if len(asked) == 1 else signal.SIGTERM)
 
-    ends = [signal.SIGINT, signal.SIGTERM]
-    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # as under nohup
-        ends.append(signal.SIGHUP)
-    before = {number: signal.signal(number, pass_on) for number in ends}
+    before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield asked
     finally:
@@ -149,15 +144,22 @@ def _passed_on(process: subprocess.Popen[bytes]) -> Iterator[list[float]]:
             signal.signal(number, handler)
 
 
-def _escalate(process: subprocess.Popen[bytes], asked: list[float]) -> None:
-    if not asked:
-        return
-    waited = time.monotonic() - asked[0]
-    if waited > sum(GRACE_S):
-        _signal_group(process, signal.SIGKILL)
-    elif waited > GRACE_S[0] and len(asked) == 1:
-        asked.append(time.monotonic())
-        _signal_group(process, signal.SIGTERM)
+class _Stopper:
+    """Passes a wish to stop on to the process group: SIGINT, SIGTERM when asked twice or too slow, then SIGKILL."""
+
+    def __init__(self, process: subprocess.Popen[bytes], asked: list[float]) -> None:
+        self.process, self.asked = process, asked
+        self.sent = 0
+
+    def look(self) -> None:
+        if not self.asked:
+            return
+        waited = time.monotonic() - self.asked[0]
+        due = (True, len(self.asked) > 1 or waited > GRACE_S[0], waited > sum(GRACE_S))
+        for i, number in enumerate((signal.SIGINT, signal.SIGTERM, signal.SIGKILL)):
+            if self.sent == i and due[i]:
+                _signal_group(self.process, number)
+                self.sent += 1
 
 
 def _signal_group(process: subprocess.Popen[bytes], number: int) -> None:

@@ -82,7 +82,8 @@ def _union(one: Json | None, two: Json) -> Json:
 
 def _add_object(out: Json, option: Json, defs: Json, words: Json, name: str) -> None:
     if "properties" not in option:
-        out.setdefault("additionalProperties", option.get("additionalProperties", True))
+        more = option.get("additionalProperties", True)
+        out.setdefault("additionalProperties", flatten(more, defs, words) if isinstance(more, dict) else more)
         return
     told = words.get(name, {})
     known = out.setdefault("properties", {})

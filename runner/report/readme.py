@@ -37,10 +37,11 @@ def catalogue(project: Project) -> str:
         ]
         for file in sorted((project.recipes / phase).glob("*.yaml")):
             doc = compose(project, file)
+            place = f"[`{doc.name}`](recipes/{doc.name}.yaml)"
             plain = {k: doc.keys[k].plain() for k in ("kind", "week", "title") if k in doc.keys}
             far = taken.get(doc.name, {})
             out.append(
-                f"| [`{doc.name}`](recipes/{doc.name}.yaml) | {plain['kind']} | {plain.get('week', '')} | {plain['title']} "
+                f"| {place} | {plain['kind']} | {plain.get('week', '')} | {plain['title']} "
                 f"| {_smoked(far.get('smoke'))} | {_measured(far.get('full'))} |"
             )
         out.append("")
@@ -69,25 +70,13 @@ def example(project: Project) -> str:
     recipe = resolve(project, compose(project, file), "full", lambda name, profile: None, library=Library(project))
     launch = render(recipe)["launch.sh"].splitlines()
     start = next(i for i, line in enumerate(launch) if line.startswith("step train"))
-    text = file.read_text().rstrip()
-    return "\n".join(
-        [
-            f"`recipes/{EXAMPLE}.yaml`",
-            "",
-            "```yaml",
-            text,
-            "```",
-            "",
-            "the end of the `launch.sh` it renders",
-            "",
-            "```bash",
-        ]
-        + [*launch[start:], "```"]
-    )
+    shown = [f"`recipes/{EXAMPLE}.yaml`", "", "```yaml", file.read_text().rstrip(), "```", ""]
+    shown += ["the end of the `launch.sh` that it renders", "", "```bash", *launch[start:], "```"]
+    return "\n".join(shown)
 
 
 def fill(text: str, blocks: dict[str, str]) -> str:
-    """`text` with what stands between `<!-- NAME -->` and `<!-- /NAME -->` replaced. Raises KeyError for a lost mark."""
+    """`text` with what stands between `<!-- NAME -->` and `<!-- /NAME -->` replaced. KeyError for a lost mark."""
     for name, content in blocks.items():
         pattern = re.compile(rf"(<!-- {name} -->\n).*?(\n<!-- /{name} -->)", re.S)
         if not pattern.search(text):

@@ -40,11 +40,12 @@ def collect(project: Project) -> dict[str, dict[str, Any]]:
 
 def summary(record: dict[str, Any]) -> dict[str, Any]:
     metrics = record.get("metrics", {})
+    engine = record["engine"]
     wanted = ("first_loss", "loss", "first_rewards/margins", "rewards/margins", "reward")
     return {
         "date": str(record["started"])[:10],
         "box": record["box"],
-        "engine": f"{record['engine']['name']} {record['engine'].get('versions', {}).get(record['engine']['name'], '?')}",
+        "engine": f"{engine['name']} {engine.get('versions', {}).get(engine['name'], '?')}",
         "seconds": round(float(record["seconds"])),
         **{k: round(float(metrics[k]), 3) for k in wanted if k in metrics},
     }

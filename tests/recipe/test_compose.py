@@ -45,7 +45,14 @@ def test_parents_that_are_wrong(bench: Bench) -> None:
 
 def test_set_is_typed_by_the_schema(bench: Bench) -> None:
     file = bench.write("r")
-    sets = ("lora_r=32", "learning_rate=5e-5", "wandb_name=16", "bf16=true", "trl.beta=0.3", "lora_target_modules=[a, b]")
+    sets = (
+        "lora_r=32",
+        "learning_rate=5e-5",
+        "wandb_name=16",
+        "bf16=true",
+        "trl.beta=0.3",
+        "lora_target_modules=[a, b]",
+    )
     doc = compose(bench.project, file, sets=sets)
     plain = doc.plain()
     assert plain["lora_r"] == 32

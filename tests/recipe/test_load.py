@@ -108,7 +108,8 @@ def test_a_byte_order_mark_is_no_key(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["../etc/passwd", "a/../b", "a;touch x", "$(touch x)", "`x`", "A/b", "", "/etc/x", "a" * 300, "a b", "-x", "a//b"]
+    "name",
+    ["../etc/passwd", "a/../b", "a;touch x", "$(touch x)", "`x`", "A/b", "", "/etc/x", "a" * 300, "a b", "-x", "a//b"],
 )
 def test_names_that_are_none(tmp_path: Path, name: str) -> None:
     (tmp_path / "recipes").mkdir()
@@ -134,7 +135,7 @@ def test_no_text_is_a_traceback(text: str) -> None:
     try:
         doc = parse(text, "x", "x")
     except Refused as refused:
-        assert refused.diagnostics
+        assert refused.diagnostics  # noqa: PT017
     else:
         assert isinstance(doc.plain(), dict)
 
@@ -147,4 +148,4 @@ def test_no_bytes_are_a_traceback(tmp_path_factory: pytest.TempPathFactory, cont
     try:
         load(file, "bytes")
     except Refused as refused:
-        assert refused.diagnostics
+        assert refused.diagnostics  # noqa: PT017

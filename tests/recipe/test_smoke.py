@@ -27,7 +27,9 @@ def test_every_recipe_has_a_small_form(name: str) -> None:
     assert recipe.values["max_steps"] <= 100
     for key in ("adapter", "rl", "deepspeed", "load_in_4bit", "gradient_checkpointing", "lr_scheduler"):
         node = full.keys.get(key)
-        assert recipe.values.get(key) == (node.plain() if node else None), f"{key} is what makes this recipe this recipe"
+        assert recipe.values.get(key) == (node.plain() if node else None), (
+            f"{key} is what makes this recipe this recipe"
+        )
     # nothing may come from a hub
     for item in recipe.values["datasets"]:
         assert item["path"].startswith("/")
@@ -37,9 +39,13 @@ def test_every_recipe_has_a_small_form(name: str) -> None:
 
 def test_shrinking_keeps_what_chooses_another_code_path() -> None:
     limits = _profile()["tiny"]
-    grouped = shrink({"model_type": "llama", "hidden_size": 8192, "num_attention_heads": 64, "num_key_value_heads": 8}, limits)
+    grouped = shrink(
+        {"model_type": "llama", "hidden_size": 8192, "num_attention_heads": 64, "num_key_value_heads": 8}, limits
+    )
     assert grouped["num_key_value_heads"] < grouped["num_attention_heads"]
-    whole = shrink({"model_type": "llama", "hidden_size": 5120, "num_attention_heads": 40, "num_key_value_heads": 40}, limits)
+    whole = shrink(
+        {"model_type": "llama", "hidden_size": 5120, "num_attention_heads": 40, "num_key_value_heads": 40}, limits
+    )
     assert whole["num_key_value_heads"] == whole["num_attention_heads"]
     mixture = shrink({"model_type": "mixtral", "num_local_experts": 16, "num_experts_per_tok": 1}, limits)
     assert (mixture["num_local_experts"], mixture["num_experts_per_tok"]) == (4, 1)
