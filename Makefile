@@ -52,6 +52,7 @@ show: $(RUNNER) need-R ## what R will run, and where each value came from
 
 recipe: $(RUNNER) need-R ## run R and what it needs; skips what is up to date
 	@$(RUNNER) validate --quiet --profile "$$PROFILE" "$$R"
+	@$(RUNNER) doctor --quiet --profile "$$PROFILE" "$$R"
 	@$(MAKE) "artifacts/$$R/$$PROFILE/done"
 	@$(RUNNER) last "$$R" --profile "$$PROFILE"
 

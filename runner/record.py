@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -126,12 +127,21 @@ def file_hash(file: Path) -> str:
 def write_json(file: Path, value: Any) -> None:
     """Whole or not at all: a reader never sees half a record."""
     temporary = file.with_name(f".{file.name}.{os.getpid()}")
-    with temporary.open("w") as out:
-        json.dump(value, out, indent=1, ensure_ascii=False)
+    with temporary.open("w", encoding="utf-8") as out:
+        json.dump(_finite(value), out, indent=1, ensure_ascii=False, allow_nan=False)
         out.write("\n")
         out.flush()
         os.fsync(out.fileno())
     temporary.replace(file)
+
+
+def _finite(value: Any) -> Any:
+    """JSON has no number for the loss of a run that diverged: it is written as text, `"nan"`."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)
+    if isinstance(value, dict):
+        return {key: _finite(below) for key, below in value.items()}
+    return [_finite(below) for below in value] if isinstance(value, (list, tuple)) else value
 
 
 def now() -> str:
@@ -202,17 +212,15 @@ def read_metrics(run: Path, start: int = 0) -> tuple[list[dict[str, Any]], int]:
 
 
 def final_metrics(run: Path) -> dict[str, Any]:
-    """The last value of each metric, and the first training loss, so that a reader sees whether it fell."""
+    """The last value of each metric, and the first of those that a reader wants to have seen move."""
     rows, _ = read_metrics(run)
     last: dict[str, Any] = {}
     for row in rows:
         for key, value in row.items():
             if key not in ("time", "event"):
                 last[key] = value
-    losses = [row["loss"] for row in rows if "loss" in row]
-    if losses:
-        last["first_loss"], last["loss"] = losses[0], losses[-1]
-    margins = [row["rewards/margins"] for row in rows if "rewards/margins" in row]
-    if margins:
-        last["first_rewards/margins"] = margins[0]
+    for key in ("loss", "rewards/margins", "reward"):
+        values = [row[key] for row in rows if key in row]
+        if values:
+            last[f"first_{key}"], last[key] = values[0], values[-1]
     return last

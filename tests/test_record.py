@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import json
+import shutil
+from dataclasses import replace
 from pathlib import Path
 
+import pytest
+
 from runner import record
+from runner.engines.environment import environment
 from runner.project import Project
 from runner.recipe.compose import compose
 from runner.recipe.resolve import Recipe, resolve
-from runner.render import render
-from tests.conftest import BODY, HEADER, Bench
+from runner.render import _jinja, render
+from tests.conftest import BODY, HEADER, ROOT, Bench
 
 
 def recipe_of(bench: Bench, text: str = HEADER + BODY) -> Recipe:
@@ -29,6 +34,68 @@ def test_the_fingerprint_is_of_all_that_matters(bench: Bench) -> None:
     assert record.fingerprint(recipe, {**files, "launch.sh": files["launch.sh"] + "#"}) != first
     data.write_text('{"a": 1}\n')
     assert record.fingerprint(recipe, files) != first
+
+
+def test_another_upstream_run_or_environment_makes_another_run(
+    bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench.write("sft", HEADER + BODY + "merge: true\n")
+    text = (HEADER + BODY).replace("meta-llama/Llama-2-13b-hf", "${needs.sft.model}") + "needs: {sft: sft}\n"
+    doc = compose(bench.project, bench.write("r", text))
+
+    def seen(run: str) -> str:
+        recipe = resolve(bench.project, doc, "full", lambda recipe, profile: tmp_path / run)
+        return record.fingerprint(recipe, render(recipe))
+
+    first = seen("one")
+    assert seen("one") == first
+    assert seen("two") != first
+    other = replace(environment("axolotl"), path=Path("/cache/envs/axolotl-ffffffffffff"))
+    monkeypatch.setattr("runner.render.environment", lambda engine: other)
+    assert seen("one") != first
+
+
+def test_another_template_makes_another_run(bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    recipe = recipe_of(bench)
+    first = record.fingerprint(recipe, render(recipe))
+    shutil.copytree(ROOT / "templates", tmp_path / "templates")
+    with (tmp_path / "templates/axolotl/launch.sh.j2").open("a") as out:
+        out.write("# one more line\n")
+    monkeypatch.setattr("runner.render.shipped", lambda folder: tmp_path / folder)
+    _jinja.cache_clear()
+    try:
+        assert record.fingerprint(recipe, render(recipe)) != first
+    finally:
+        _jinja.cache_clear()
+
+
+def test_a_loss_that_is_no_number_is_still_json(tmp_path: Path) -> None:
+    record.write_json(tmp_path / "run.json", {"metrics": {"loss": float("nan"), "grad_norm": [float("-inf"), 1.5]}})
+    read = json.loads((tmp_path / "run.json").read_text(), parse_constant=pytest.fail)
+    assert read == {"metrics": {"loss": "nan", "grad_norm": ["-inf", 1.5]}}
+
+
+def test_a_record_that_cannot_be_written_leaves_the_old_one(tmp_path: Path) -> None:
+    record.write_json(tmp_path / "run.json", {"status": "running"})
+    with pytest.raises(TypeError):
+        record.write_json(tmp_path / "run.json", {"status": object()})
+    run = record.read_run(tmp_path)
+    assert run is not None
+    assert run.status == "running"
+
+
+def test_latest_is_never_a_dangling_or_borrowed_link(tmp_path: Path) -> None:
+    project = Project(tmp_path)
+    run = record.new_run_dir(project, "r", "full")
+    record.write_json(run / "run.json", {"status": "finished"})
+    record.point_latest(run)
+    record.point_latest(run)
+    folder = record.profile_dir(project, "r", "full")
+    assert sorted(p.name for p in folder.iterdir()) == sorted([run.name, "latest"])
+    assert (folder / "latest").readlink() == Path(run.name), "relative, so that artifacts/ can be moved"
+    shutil.rmtree(run)
+    assert record.latest(project, "r", "full") is None
+    assert record.runs(project, "r", "full") == []
 
 
 def test_a_comment_in_the_recipe_is_no_other_run(bench: Bench) -> None:

@@ -240,7 +240,7 @@ def test_a_misspelt_variable_is_an_error() -> None:
 
 
 def test_what_ends_well_when_interrupted_is_not_merged(tmp_path: Path) -> None:
-    """Axolotl saves the model on Ctrl-C and exits 0; the rest of launch.sh must not take that for a finished training."""
+    """Axolotl saves the model on Ctrl-C and exits 0; launch.sh must not take that for a finished training."""
     files = render(resolved("phase4/sft-13b"))
     python = tmp_path / "env/bin/python"
     python.parent.mkdir(parents=True)

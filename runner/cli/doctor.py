@@ -9,6 +9,7 @@ from typing import Any
 
 import click
 
+from runner.cli.common import profile_option
 from runner.cli.output import print_diagnostics, wants_colour
 from runner.diagnostics import Diagnostic, sort_diagnostics, to_json
 from runner.engines.deepspeed import stage_name
@@ -39,24 +40,29 @@ class Line:
 @click.command()
 @click.argument("recipe", required=False, metavar="[RECIPE]")
 @click.option("--json", "as_json", is_flag=True, help="As JSON.")
+@click.option("--quiet", "-q", is_flag=True, help="Only what this machine lacks for RECIPE.")
+@profile_option
 @click.pass_context
-def command(ctx: click.Context, recipe: str | None, as_json: bool) -> None:
+def command(ctx: click.Context, recipe: str | None, as_json: bool, quiet: bool, profile: str) -> None:
     """Say what this machine has; with RECIPE, also what it lacks for the box that the recipe is meant for.
 
     Exit code 0, or 1 when a recipe is named and this machine does not meet its box.
     """
     project = find_project()
     doc = compose(project, find_recipe(project, recipe)) if recipe else None
+    if profile == "smoke" and quiet:
+        return  # a smoke run fits any machine that can hold its engine
     machine = probe(project.root)
     found = sort_diagnostics(check_machine(machine, doc) if doc else check_driver(machine))
     if as_json:
         click.echo(json.dumps(as_data(machine, doc, found), indent=1))
     else:
-        print_lines(findings(machine))
-        if found or doc:
-            click.echo()
+        if not quiet:
+            print_lines(findings(machine))
+            if found or doc:
+                click.echo()
         print_diagnostics(found)
-        if doc is not None and not found:
+        if doc is not None and not found and not quiet:
             click.echo(f"this machine meets the box of {doc.name} ({box_of(doc).name})")
     if doc is not None and any(d.is_error for d in found):
         ctx.exit(1)

@@ -69,14 +69,13 @@ class RunView:
         if progress.step and self.began is None:
             self.began = time.monotonic()
         if self.bar is not None:
-            total = progress.max_steps or None
-            done = progress.step if self.part == "train" else 0
+            training = self.part == "train" and progress.step > 0
             self.bar.update(
                 self.task,
-                completed=done,
-                total=total,
+                completed=progress.step if training else 0,
+                total=progress.max_steps if training else None,
                 description=f"{self.title} {self.part}",
-                status=self._status(progress),
+                status=self._status(progress) if training else duration(progress.seconds),
             )
         elif self._worth_telling(progress):
             self.told_step, self.told_at = progress.step, progress.seconds

@@ -130,13 +130,16 @@ class _Follower:
 
 @contextmanager
 def _asked_to_stop() -> Iterator[list[float]]:
-    """While inside, SIGINT and SIGTERM only add the time at which they came to the list that this yields."""
+    """While inside, signals that would end us only add the time at which they came to the list that this yields."""
     asked: list[float] = []
 
     def note(number: int, frame: FrameType | None) -> None:
         asked.append(time.monotonic())
 
-    before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
+    numbers = [signal.SIGINT, signal.SIGTERM]
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # ignored under nohup, and then the terminal may close
+        numbers.append(signal.SIGHUP)
+    before = {number: signal.signal(number, note) for number in numbers}
     try:
         yield asked
     finally:

@@ -121,7 +121,7 @@ def _execute(project: Project, recipe: Recipe, plan: Plan, watch: Callable[[Prog
     for name, text in plan.files.items():
         target = run / name
         target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_text(text)
+        target.write_text(text, encoding="utf-8")
         if name.endswith(".sh"):
             target.chmod(0o755)
     record = _start_record(recipe, plan, run)
@@ -205,15 +205,20 @@ def last_error(recipe: Recipe, run: Path) -> str:
         tail = log.read().decode("utf-8", "replace")
     said = load_engine(recipe.engine).failure(tail)
     lines = [line.strip() for line in tail.splitlines() if line.strip()]
-    return said or (lines[-1][:400] if lines else "it wrote nothing")
+    return (said or (lines[-1] if lines else "it wrote nothing"))[:400]
 
 
 def headline(metrics: dict[str, Any]) -> str:
+    """`loss 7.123 -> 0.512`, from a run's final metrics; numbers that are none may be text there."""
+
+    def shown(key: str) -> str:
+        return f"{float(metrics[key]):.3f}"
+
     words = []
     if "loss" in metrics:
-        words.append(f"loss {metrics['first_loss']:.3f} -> {metrics['loss']:.3f}")
+        words.append(f"loss {shown('first_loss')} -> {shown('loss')}")
     if "rewards/margins" in metrics:
-        words.append(f"reward margin {metrics['first_rewards/margins']:.3f} -> {metrics['rewards/margins']:.3f}")
+        words.append(f"reward margin {shown('first_rewards/margins')} -> {shown('rewards/margins')}")
     if "reward" in metrics:
-        words.append(f"reward {metrics['reward']:.3f}")
+        words.append(f"reward {shown('first_reward')} -> {shown('reward')}")
     return ", ".join(words) or "no metrics"

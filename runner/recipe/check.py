@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 from functools import cache
+from itertools import islice
 from pathlib import Path as FilePath
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +14,7 @@ from runner.plan.boxes import Box, box_names, load_box
 from runner.plan.models import Model, find_model, from_config
 from runner.recipe.document import Document, Node, Path, dotted
 from runner.recipe.kinds import engine_of, kind_names, kind_schema
-from runner.recipe.load import nearest_word, printable
+from runner.recipe.load import MAX_TOLD, nearest_word, printable
 from runner.recipe.rules import Facts, rules_for
 
 if TYPE_CHECKING:
@@ -33,11 +34,18 @@ def check(doc: Document, root: FilePath | None = None) -> list[Diagnostic]:
         return found
     kind = str(doc.keys["kind"].value)
     bad: set[str] = set()
-    for path, diagnostic in check_schema(doc, kind):
+    meant: set[str] = set()
+    wrong = list(islice(check_schema(doc, kind), MAX_TOLD))
+    for path, diagnostic in wrong:
         found.append(diagnostic)
         if path:
             bad.add(str(path[0]))
-    facts = replace(make_facts(without(doc, bad), kind, root=root), refused=frozenset(bad))
+            if diagnostic.code == "R004":
+                # a misspelt key is not missing too
+                meant |= {nearest_word(str(path[0]), list(kind_schema(kind)["properties"])) or ""}
+    if len(wrong) == MAX_TOLD:
+        return sort_diagnostics(found)
+    facts = replace(make_facts(without(doc, bad), kind, root=root), refused=frozenset(bad | meant - set(doc.keys)))
     for each in rules_for(engine_of(kind)):
         found += each.check(facts)
     return sort_diagnostics(found)
@@ -96,14 +104,18 @@ def _validator(kind: str) -> Validator:
 
 def check_schema(doc: Document, kind: str) -> Iterator[tuple[Path, Diagnostic]]:
     """What the kind's schema says, each with the path of the key it is about."""
-    for error in _validator(kind).iter_errors(doc.plain()):
-        yield from _translate(error, doc, kind)
+    errors = list(_validator(kind).iter_errors(doc.plain()))
+    wrong = {tuple(e.absolute_path) for e in errors if e.validator == "type"}
+    for error in errors:
+        # a value of the wrong type is also none of those allowed, which says nothing more
+        if error.validator == "type" or tuple(error.absolute_path) not in wrong:
+            yield from _translate(error, doc, kind)
 
 
 def _translate(error: ValidationError, doc: Document, kind: str) -> Iterator[tuple[Path, Diagnostic]]:
     path: Path = tuple(error.absolute_path)
     node = doc.nearest(path)
-    key = f"`{dotted(path)}`" if path else "the recipe"
+    key = f"`{printable(dotted(path))}`" if path else "the recipe"
     rule = str(error.validator)
     if rule == "additionalProperties":
         schema: dict[str, Any] = error.schema  # type: ignore[assignment]
@@ -144,7 +156,7 @@ def unknown_key(doc: Document, kind: str, path: Path, name: str, known: list[str
                 notes=("it belongs to " + ", ".join(f"`{k}`" for k in elsewhere),),
                 help=f"remove `{shown}`, or change `kind`",
             )
-    where = f" in `{dotted(path)}`" if path else ""
+    where = f" in `{printable(dotted(path))}`" if path else ""
     return Diagnostic(
         "R004",
         f"unknown key `{shown}`{where}",
@@ -171,7 +183,7 @@ def wrong_type(key: str, node: Node, error: ValidationError) -> Diagnostic:
 
 def wrong_value(key: str, node: Node, error: ValidationError, rule: str) -> Diagnostic:
     limit: Any = error.validator_value
-    shown = printable(str(node.plain()), 60)
+    shown = printable(_yaml_word(node.plain()), 60)
     help = label = ""
     if rule in ("enum", "const"):
         options = [limit] if rule == "const" else [v for v in limit if v is not None]

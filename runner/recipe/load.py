@@ -13,6 +13,7 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 from ruamel.yaml.nodes import MappingNode, ScalarNode, SequenceNode
 from ruamel.yaml.reader import ReaderError
+from ruamel.yaml.scanner import RoundTripScanner
 
 from runner.diagnostics import Diagnostic, Span
 from runner.project import Project, valid_name
@@ -21,6 +22,8 @@ from runner.recipe.document import Document, Node, Scalar
 MAX_BYTES = 64 * 1024
 MAX_DEPTH = 32
 MAX_NODES = 20_000
+# of a file with more faults than this nobody reads the rest
+MAX_TOLD = 100
 _TAG = "tag:yaml.org,2002:"
 _OLDER = re.compile(r"^%YAML[ \t]+(?!1\.2\b)(?=\S)", re.MULTILINE)
 
@@ -113,8 +116,14 @@ def parse(text: str, file: str, name: str) -> Document:
     if older := _OLDER.search(text):
         line = text.count("\n", 0, older.start()) + 1
         raise Refused(Diagnostic("R002", "recipes are YAML 1.2", Span(file, line, 1), help="remove the `%YAML` line"))
+    reader = YAML(typ="rt", pure=True)
+    reader.Scanner = _Scanner
+    reader.composer.warn_double_anchors = False  # YAML allows them; the last one counts
     try:
-        top = YAML(typ="rt", pure=True).compose(text)
+        top = reader.compose(text)
+    except _TooDeep as error:
+        span = Span(file, error.problem_mark.line + 1, error.problem_mark.column + 1)
+        raise Refused(Diagnostic("R003", f"nested deeper than {MAX_DEPTH} levels", span)) from None
     except ReaderError as error:
         before = text[: error.position]
         span = Span(file, before.count("\n") + 1, len(before) - before.rfind("\n"))
@@ -148,6 +157,19 @@ def parse(text: str, file: str, name: str) -> Document:
     return Document(name, file, root)
 
 
+class _TooDeep(MarkedYAMLError):
+    pass
+
+
+class _Scanner(RoundTripScanner):
+    """Stops early at a run of brackets, in which ruamel's own looks for keys in quadratic time."""
+
+    def fetch_flow_collection_start(self, *given: Any, **named: Any) -> None:
+        if len(self.flow_context) > MAX_DEPTH:
+            raise _TooDeep(problem_mark=self.reader.get_mark())
+        super().fetch_flow_collection_start(*given, **named)
+
+
 class _Builder:
     """ruamel's nodes -> ours, with every bound held."""
 
@@ -159,6 +181,8 @@ class _Builder:
 
     def complain(self, code: str, message: str, span: Span, **more: Any) -> None:
         self.diagnostics.append(Diagnostic(code, message, span, **more))
+        if len(self.diagnostics) == MAX_TOLD:
+            raise Refused(*self.diagnostics)
 
     def span(self, node: Any) -> Span:
         start, end = node.start_mark, node.end_mark
@@ -184,6 +208,8 @@ class _Builder:
         value: Scalar | dict[str, Node] | list[Node]
         if isinstance(node, ScalarNode):
             value = self.scalar(node, span)
+            if key and node.start_mark.index == node.end_mark.index:
+                span = key  # nothing is given: its place would be wherever the next thing stands
         else:
             self.open.add(id(node))
             if not _plain_collection(node):

@@ -52,7 +52,7 @@ def _smoked(far: dict[str, Any] | None) -> str:
     if not far:
         return "not yet"
     if "reward" in far:
-        change = f"reward {far['reward']:.2f}"
+        change = f"reward {far['first_reward']:.1f} → {far['reward']:.1f}"
     elif "rewards/margins" in far:
         change = f"margin {far['first_rewards/margins']:.1f} → {far['rewards/margins']:.1f}"
     else:
@@ -78,10 +78,10 @@ def example(project: Project) -> str:
 def fill(text: str, blocks: dict[str, str]) -> str:
     """`text` with what stands between `<!-- NAME -->` and `<!-- /NAME -->` replaced. KeyError for a lost mark."""
     for name, content in blocks.items():
-        pattern = re.compile(rf"(<!-- {name} -->\n).*?(\n<!-- /{name} -->)", re.S)
+        pattern = re.compile(rf"(<!-- {name} -->\n).*?(<!-- /{name} -->)", re.S)
         if not pattern.search(text):
             raise KeyError(name)
-        text = pattern.sub(lambda m, content=content: m[1] + content + m[2], text)  # type: ignore[misc]
+        text = pattern.sub(lambda m, content=content: f"{m[1]}{content}\n{m[2]}", text)  # type: ignore[misc]
     return text
 
 

@@ -117,7 +117,7 @@ def test_steps_and_jobs(bench: Bench) -> None:
 
 TORCHRUN = """\
   0%|          | 0/40 [00:00<?, ?it/s]
-W1124 07:00:00.000000 123 torch/distributed/elastic/multiprocessing/api.py:908] Sending process 124 closing signal SIGTERM
+W1124 07:00:00.000000 123 torch/distributed/elastic/multiprocessing/api.py:908] Sending process 124 SIGTERM
 E1124 07:00:00.000000 123 torch/distributed/elastic/multiprocessing/api.py:882] failed (exitcode: {code}) local_rank: 0
 Traceback (most recent call last):
   File "/env/lib/python3.11/site-packages/torch/distributed/run.py", line 936, in <module>
@@ -151,13 +151,13 @@ Traceback (most recent call last):
   File "/env/lib/python3.11/site-packages/axolotl/utils/config/__init__.py", line 1, in validate_config
     AxolotlConfigWCapabilities(
 pydantic_core._pydantic_core.ValidationError: 1 validation error for AxolotlConfigWCapabilities
-  Value error, bf16 requested, but AMP is not supported on this GPU [type=value_error, input_value={'a': 1}, input_type=dict]
+  Value error, bf16 requested, but AMP is not supported on this GPU [type=value_error, input_value={}, input_type=dict]
     For further information visit https://errors.pydantic.dev/2.12/v/value_error
 """
 FIELD = """\
 pydantic_core._pydantic_core.ValidationError: 2 validation errors for AxolotlInputConfig
 micro_batch_size
-  Input should be a valid integer, unable to parse string as an integer [type=int_parsing, input_value='x', input_type=str]
+  Input should be a valid integer, unable to parse string as an integer [type=int_parsing, input_value='x']
     For further information visit https://errors.pydantic.dev/2.12/v/int_parsing
 datasets.0.SFTDataset.path
   Field required [type=missing, input_value={}, input_type=dict]
@@ -196,8 +196,8 @@ ValueError: the dataset has no column `messages`
         (REFUSED, "Axolotl refuses the config: bf16 requested, but AMP is not supported on this GPU"),
         (
             FIELD,
-            "Axolotl refuses the config: `micro_batch_size`: Input should be a valid integer, unable to parse string as "
-            "an integer",
+            "Axolotl refuses the config: `micro_batch_size`: Input should be a valid integer, unable to parse string "
+            "as an integer",
         ),
         (REFUSED.replace("\n", "\n[rank0]: "), "Axolotl refuses the config: bf16 requested, but AMP is not supported"),
         (CHAINED, "ValueError: the dataset has no column `messages`"),

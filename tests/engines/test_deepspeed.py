@@ -9,7 +9,8 @@ import pytest
 from runner.engines.deepspeed import STAGES, deepspeed_config, stage_name
 
 USUAL: dict[str, Any] = {
-    "ranks": 2, "micro_batch": 4, "accumulation": 8, "clip": 1.0, "bf16": True, "fp16": False, "hidden": 5120, "cpu": False
+    "ranks": 2, "micro_batch": 4, "accumulation": 8, "clip": 1.0, "bf16": True, "fp16": False, "hidden": 5120,
+    "cpu": False,
 }  # fmt: skip
 
 

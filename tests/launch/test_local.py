@@ -9,6 +9,8 @@ import sys
 import time
 from pathlib import Path
 
+import pytest
+
 from runner.launch.local import Progress, launch
 from tests.conftest import ROOT
 
@@ -60,11 +62,11 @@ def test_what_a_run_leaves_running_is_ended(tmp_path: Path) -> None:
     assert with_mark(run) == []
 
 
-def stopped(run: Path, number: int, variables: str = "") -> tuple[int, float]:
-    """Launch in a process of its own, signal it once the script runs; its exit code and how long it took."""
+def launching(run: Path, first: str = "") -> subprocess.Popen[bytes]:
+    """A process that launches `run`, once its script has started. It exits 130 when interrupted, else 99."""
     code = (
-        f"{variables}import sys; from pathlib import Path; from runner.launch import local\n"
-        f"{'local.GRACE_S = (1.0, 1.0)'}\n"
+        f"{first}import sys; from pathlib import Path; from runner.launch import local\n"
+        "local.GRACE_S = (1.0, 1.0)\n"
         f"ended = local.launch(Path({str(run)!r}), lambda p: None)\n"
         "sys.exit(130 if ended.interrupted else 99)\n"
     )
@@ -72,6 +74,12 @@ def stopped(run: Path, number: int, variables: str = "") -> tuple[int, float]:
     deadline = time.monotonic() + 20
     while not (run / "started").exists() and time.monotonic() < deadline:
         time.sleep(0.05)
+    return process
+
+
+def stopped(run: Path, number: int) -> tuple[int, float]:
+    """Launch, signal once the script runs; the exit code and how long it took."""
+    process = launching(run)
     begin = time.monotonic()
     process.send_signal(number)
     return process.wait(timeout=30), time.monotonic() - begin
@@ -84,9 +92,54 @@ def test_ctrl_c_reaches_the_engine_and_nothing_stays(tmp_path: Path) -> None:
     assert with_mark(run) == []
 
 
-def test_sigterm_too(tmp_path: Path) -> None:
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_other_signals_that_would_end_the_runner(tmp_path: Path, number: int) -> None:
     run = script(tmp_path / "r", "touch started\nsleep 60\n")
-    assert stopped(run, signal.SIGTERM)[0] == 130
+    assert stopped(run, number)[0] == 130
+    assert with_mark(run) == []
+
+
+def test_under_nohup_a_closed_terminal_ends_nothing(tmp_path: Path) -> None:
+    run = script(tmp_path / "r", "touch started\nwhile [ ! -e go ]; do sleep 0.05; done\n")
+    ignore = "import signal; signal.signal(signal.SIGHUP, signal.SIG_IGN); "
+    process = launching(run, ignore)
+    process.send_signal(signal.SIGHUP)
+    (run / "go").touch()
+    assert process.wait(timeout=30) == 99, "not interrupted"
+
+
+def test_what_a_killed_runner_left_is_ended_before_the_next_start(tmp_path: Path) -> None:
+    run = script(tmp_path / "r", "touch started\nif [ ! -e again ]; then sleep 60; fi\n")
+    process = launching(run)
+    process.kill()
+    process.wait()
+    left = with_mark(run)
+    assert left, "the run itself goes on"
+    (run / "again").touch()
+    assert launch(run, lambda p: None).code == 0
+    assert not set(left) & set(with_mark(run))
+
+
+def test_no_other_run_is_touched(tmp_path: Path) -> None:
+    other = script(tmp_path / "r-2", "touch started\nsleep 60\n")
+    process = launching(other)
+    launch(script(tmp_path / "r", "exit 0\n"), lambda p: None)
+    assert with_mark(other)
+    process.send_signal(signal.SIGINT)
+    assert process.wait(timeout=30) == 130
+
+
+def test_without_any_step_there_are_no_durations(tmp_path: Path) -> None:
+    ended = launch(script(tmp_path / "r", "true\n"), lambda p: None)
+    assert (ended.code, ended.parts) == (0, {})
+    assert ended.peak_rss_gib > 0
+
+
+def test_the_environment_is_the_runners_and_what_is_added(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KEPT", "yes")
+    run = script(tmp_path / "r", 'echo "$KEPT $ADDED $RUNNER_RUN"\ncat\n')
+    launch(run, lambda p: None, environment={"ADDED": "too"})
+    assert (run / "log.txt").read_text() == f"yes too {run}\n"
 
 
 def test_one_that_will_not_stop_is_killed(tmp_path: Path) -> None:

@@ -31,7 +31,7 @@ trap 'exit 143' TERM
 step build
 "$PYTHON" jobs/build_tiny.py tiny.json
 
-ln -sfn /project/artifacts/.smoke/llama-41e9c4a7c928 base
+ln -sfn /project/artifacts/.smoke/llama-fc60d02bb0a6 base
 step train
 "$PYTHON" -m torch.distributed.run --standalone --nproc_per_node 2 -m axolotl.cli.train axolotl.yaml
 

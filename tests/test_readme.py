@@ -1,0 +1,28 @@
+"""The README is true: its generated parts are as the generator writes them, and its example diagnostic is real."""
+
+from __future__ import annotations
+
+from runner.project import Project
+from runner.report.readme import catalogue, example, fill
+from tests.conftest import ROOT, Bench
+
+README = (ROOT / "README.md").read_text()
+
+
+def test_the_generated_parts_are_current() -> None:
+    blocks = {"catalogue": catalogue(Project(ROOT)), "example": example(Project(ROOT))}
+    assert fill(README, blocks) == README, "run `make readme`"
+
+
+def test_the_example_of_a_mistake_is_what_one_gets(shipped_bench: Bench) -> None:
+    source = shipped_bench.project.recipe_file("phase4/dpo-13b").read_text()
+    shipped_bench.write("phase4/my-dpo", source.replace("lora_dropout", "lora_dropuot"))
+    done = shipped_bench.call("validate", "phase4/my-dpo")
+    assert done.returncode == 1
+    told = done.stderr.split("\n\n")[0]
+    assert told in README
+
+
+def test_the_two_commands_are_makes() -> None:
+    assert "make recipe R=phase4/dpo-13b PROFILE=smoke" in README
+    assert (ROOT / ".ci/run").read_text().rstrip().endswith("make test")
