@@ -12,6 +12,8 @@ override R := $(value R)
 override PROFILE := $(value PROFILE)
 override MODEL := $(value MODEL)
 export R PROFILE MODEL
+# Make takes an argument with `=` for an assignment, and expands it; and with -n this line runs when `validate` does not.
+NAMES_ONLY = case "$$R/$$PROFILE" in (*[!a-z0-9._/-]*) echo "not a recipe's name or a profile" >&2; exit 2;; esac
 
 GRAPH := artifacts/graph.mk
 RECIPE_FILES := $(shell find recipes -name '*.yaml' -o -type d)
@@ -45,16 +47,16 @@ list: $(RUNNER) ## the catalogue of recipes
 	@$(RUNNER) list
 
 validate: $(RUNNER) ## everything wrong with R, or with all recipes
-	@$(RUNNER) validate $${R:+"$$R"}
+	@$(RUNNER) validate -- $${R:+"$$R"}
 
 show: $(RUNNER) need-R ## what R will run, and where each value came from
-	@$(RUNNER) show "$$R" --profile "$$PROFILE" --resolved
+	@$(RUNNER) show --profile "$$PROFILE" --resolved -- "$$R"
 
 recipe: $(RUNNER) need-R ## run R and what it needs; skips what is up to date
-	@$(RUNNER) validate --quiet --profile "$$PROFILE" "$$R"
-	@$(RUNNER) doctor --quiet --profile "$$PROFILE" "$$R"
-	@$(MAKE) "artifacts/$$R/$$PROFILE/done"
-	@$(RUNNER) last "$$R" --profile "$$PROFILE"
+	@$(RUNNER) validate --quiet --profile "$$PROFILE" -- "$$R"
+	@$(RUNNER) doctor --quiet --profile "$$PROFILE" -- "$$R"
+	@$(NAMES_ONLY) && $(MAKE) "artifacts/$$R/$$PROFILE/done"
+	@$(RUNNER) last --profile "$$PROFILE" -- "$$R"
 
 smoke: $(RUNNER) ## every recipe in smoke (with -j2: two at a time)
 	@$(MAKE) all-smoke
@@ -63,7 +65,7 @@ serve: ## serve MODEL (comes with the kind `serve`)
 	@echo "make serve: serving is not in this release yet; MODEL=$$MODEL was not started" >&2; exit 2
 
 doctor: $(RUNNER) ## what this machine has and lacks, for R if given
-	@$(RUNNER) doctor $${R:+"$$R"}
+	@$(RUNNER) doctor -- $${R:+"$$R"}
 
 env: $(RUNNER) ## build the engine environments now rather than on first need
 	@$(RUNNER) env build axolotl

@@ -80,6 +80,10 @@ CODES: dict[str, tuple[str, str]] = {
         "the driver is older than the wheels' CUDA",
         "PyTorch's wheels carry their CUDA, which needs a driver at least as new.",
     ),
+    "R322": (
+        "a gated model and no token",
+        "The hub gives the files of such a model only to accounts that accepted its licence; the token says which.",
+    ),
     "R401": ("a need that is missing or broken", "`needs` names recipes of this project by alias."),
     "R402": ("needs that go in a circle", "Make can't order them, and neither can anyone."),
     "R403": ("an alias that `needs` lacks", "`${needs.ALIAS.OUTPUT}` takes its alias from the recipe's own `needs`."),

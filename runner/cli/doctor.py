@@ -12,9 +12,9 @@ import click
 from runner.cli.common import profile_option
 from runner.cli.output import print_diagnostics, wants_colour
 from runner.diagnostics import Diagnostic, sort_diagnostics, to_json
-from runner.engines.deepspeed import stage_name
 from runner.engines.environment import environment, environments, locked_engines
-from runner.machine import Machine, check_box, check_compilers, check_driver, probe
+from runner.launch.fitness import check_machine
+from runner.machine import Machine, check_driver, probe
 from runner.project import find_project
 from runner.recipe.check import box_of
 from runner.recipe.compose import compose
@@ -66,25 +66,6 @@ def command(ctx: click.Context, recipe: str | None, as_json: bool, quiet: bool, 
             click.echo(f"this machine meets the box of {doc.name} ({box_of(doc).name})")
     if doc is not None and any(d.is_error for d in found):
         ctx.exit(1)
-
-
-def check_machine(machine: Machine, doc: Document) -> list[Diagnostic]:
-    """Everything this machine lacks for a recipe as it is written."""
-    return check_box(machine, box_of(doc), doc.name) + check_compilers(machine, offloads(doc))
-
-
-def offloads(doc: Document) -> bool:
-    """Whether DeepSpeed will keep the optimizer's state in host memory, which takes its CPU Adam."""
-    node = doc.keys.get("deepspeed")
-    given: Any = node.plain() if node is not None else None
-    if isinstance(given, dict):
-        zero = given.get("zero_optimization")
-        moved = zero.get("offload_optimizer") if isinstance(zero, dict) else None
-        return isinstance(moved, dict) and moved.get("device", "cpu") != "none"
-    try:
-        return isinstance(given, str) and "_offload" in stage_name(given)
-    except ValueError:
-        return False
 
 
 def as_data(machine: Machine, doc: Document | None, found: list[Diagnostic]) -> dict[str, Any]:

@@ -30,7 +30,7 @@ def command(ctx: click.Context, recipe: str, profile: str, sets: tuple[str, ...]
     print_diagnostics(warnings)
     refuse_missing(opened)
     refuse_machine(project, opened)
-    plan = prepare(project, opened, force=force)
+    plan = prepare(project, opened, force=force, as_written=not sets)
     if plan.finished is not None:
         click.echo(f"{opened.name} ({profile}): up to date, run {plan.finished.id}")
         return

@@ -15,7 +15,8 @@ from runner.diagnostics import Diagnostic, Span
 from runner.engines import load_engine
 from runner.engines.environment import environment
 from runner.launch.local import Ended, Progress, launch
-from runner.machine import check_box, probe
+from runner.launch.fitness import check_machine
+from runner.machine import probe
 from runner.project import Project
 from runner.recipe.load import Refused
 from runner.recipe.resolve import Recipe
@@ -43,12 +44,17 @@ LOG_TAIL = 64 * 1024
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What `execute` will do. `finished` is an equal run that makes it needless, `resume` an unfinished equal one."""
+    """What `execute` will do. `finished` is an equal run that makes it needless, `resume` an unfinished equal one.
+
+    Only a run `as_written`, without `--set`, becomes `latest` and `done`: others must not find a trial of five steps
+    in the place of the model that they need.
+    """
 
     files: dict[str, str]
     fingerprint: str
     finished: Run | None
     resume: Run | None
+    as_written: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,12 +75,12 @@ def refuse_machine(project: Project, recipe: Recipe) -> None:
     """Raises Refused (R31x) where this machine does not meet the recipe's box; a CPU run fits anywhere."""
     if recipe.box.gpus == 0:
         return
-    found = [d for d in check_box(probe(project.root), recipe.box, recipe.name) if d.is_error]
+    found = [d for d in check_machine(probe(project.root), recipe.doc) if d.is_error]
     if found:
         raise Refused(*found)
 
 
-def prepare(project: Project, recipe: Recipe, *, force: bool = False) -> Plan:
+def prepare(project: Project, recipe: Recipe, *, force: bool = False, as_written: bool = True) -> Plan:
     files = render(recipe)
     digest = fingerprint(recipe, files)
     earlier = runs(project, recipe.name, recipe.profile)
@@ -82,10 +88,15 @@ def prepare(project: Project, recipe: Recipe, *, force: bool = False) -> Plan:
     newest = earlier[0] if earlier else None
     resume = newest if newest and newest.status != "finished" and newest.fingerprint == digest else None
     if finished is not None and not force:
-        point_latest(finished.path)
-        mark_done(project, recipe.name, recipe.profile)
-        return Plan(files, digest, finished, None)
-    return Plan(files, digest, None, None if force else resume)
+        if as_written:
+            _publish(project, recipe, finished.path)
+        return Plan(files, digest, finished, None, as_written)
+    return Plan(files, digest, None, None if force else resume, as_written)
+
+
+def _publish(project: Project, recipe: Recipe, run: Path) -> None:
+    point_latest(run)
+    mark_done(project, recipe.name, recipe.profile)
 
 
 def execute(project: Project, recipe: Recipe, plan: Plan, watch: Callable[[Progress], None]) -> Outcome:
@@ -149,9 +160,8 @@ def _execute(project: Project, recipe: Recipe, plan: Plan, watch: Callable[[Prog
         error=outcome.error or None,
     )
     write_json(run / RECORD, record)
-    if outcome.status == "finished":
-        point_latest(run)
-        mark_done(project, recipe.name, recipe.profile)
+    if outcome.status == "finished" and plan.as_written:
+        _publish(project, recipe, run)
     return outcome
 
 

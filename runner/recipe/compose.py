@@ -128,7 +128,8 @@ def _wants_text(doc: Document, path: tuple[str | int, ...]) -> bool:
         return False
     schema = kind_schema(str(kind.value))
     for part in path:
-        schema = schema.get("properties", {}).get(part, {}) if isinstance(part, str) else schema.get("items", {})
+        others = schema.get("additionalProperties")
+        schema = schema.get("properties", {}).get(part, others if isinstance(others, dict) else {})
     types = schema.get("type", [])
     types = [types] if isinstance(types, str) else types
     return "string" in types and set(types) <= {"string", "null"}

@@ -10,7 +10,7 @@ from typing import Any
 
 from runner.diagnostics import Diagnostic
 from runner.plan.boxes import Box
-from runner.plan.models import Model
+from runner.plan.models import Model, catalogue
 from runner.project import Project, shipped
 from runner.recipe.artifacts import REFERENCE, Output, outputs_of
 from runner.recipe.check import box_of, model_of
@@ -22,6 +22,8 @@ from runner.recipe.smoke import TinyModel, smoke, smoke_dir
 
 # (recipe name, profile) -> directory of its newest finished run, or None
 Locate = Callable[[str, str], Path | None]
+# keys that may name a model of data/models
+NAMED = ("base_model", "tokenizer_config", "processor_config")
 # keys whose value may be a file or folder of the project, written relative to it
 LOCAL = ("base_model", "tokenizer_config", "processor_config", "lora_model_dir", "path", "data_files", "reward_funcs")
 
@@ -137,6 +139,8 @@ def _fill(node: Node, key: str, project: Project, paths: dict[str, str]) -> Any:
     if not isinstance(node.value, str):
         return node.value
     text = node.value
+    if key in NAMED and text in catalogue():
+        return catalogue()[text].hub  # `llama-2-13b` of data/models, which no engine knows by that name
     match = REFERENCE.fullmatch(text)
     if match:
         return paths[f"{match['alias']}.{match['output']}"]

@@ -76,3 +76,82 @@ def test_a_need_that_is_broken_itself(bench: Bench) -> None:
     (told,) = found(bench, "r")
     assert told.code == "R401"
     assert "R002" in told.notes[0]
+
+
+def test_a_recipe_that_needs_itself(bench: Bench) -> None:
+    bench.write("a", HEADER + BODY + "needs: {me: a}\n")
+    (told,) = found(bench, "a")
+    assert (told.code, told.notes) == ("R402", ("a -> a",))
+    assert (told.span.line, told.span.column, told.span.width) == (16, 13, 1)
+
+
+def test_a_circle_among_others_is_their_own_fault(bench: Bench) -> None:
+    bench.write("a", HEADER + BODY + "needs: {x: b}\n")
+    bench.write("b", HEADER + BODY + "needs: {x: c}\n")
+    bench.write("c", HEADER + BODY + "needs: {x: b}\n")
+    assert found(bench, "a") == []
+
+
+def test_many_ways_to_the_same_need_are_walked_once(bench: Bench) -> None:
+    bench.write("r0")
+    for i in range(1, 40):
+        bench.write(f"r{i}", HEADER + BODY + f"needs: {{x: r{i - 1}, y: r{i - 1}, z: r{i - 1}}}\n")
+    assert found(bench, "r39") == []
+
+
+@pytest.mark.parametrize("header", ["recipe: 1\ntitle: x\n", "recipe: 1\ntitle: x\nkind: bananas\n"])
+def test_a_need_without_a_kind(bench: Bench, header: str) -> None:
+    bench.write("sft", header)
+    bench.write("dpo", DPO.format(base="${needs.sft.model}", need="sft"))
+    (told,) = found(bench, "dpo")
+    assert (told.code, told.span.line) == ("R401", 4)
+    assert told.help == "`runner validate sft` shows what is wrong with it"
+
+
+def test_a_need_is_a_name_and_no_path(bench: Bench) -> None:
+    (told,) = dpo(bench, "${needs.sft.model}", need='"../x;touch y"')
+    assert told.code == "R401"
+
+
+def test_an_alias_without_any_needs(bench: Bench) -> None:
+    bench.write("r", (HEADER + BODY).replace("meta-llama/Llama-2-13b-hf", "${needs.sft.model}"))
+    (told,) = found(bench, "r")
+    assert (told.code, told.help) == ("R403", "add `needs: {sft: RECIPE}`")
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "${needs.sft.model}/x",
+        "${needs.sft.model}${needs.sft.model}",
+        "${data}${needs.sft.model}",
+        "a ${needs.sft.model}",
+    ],
+)
+def test_a_reference_stands_alone(bench: Bench, value: str) -> None:
+    (told,) = dpo(bench, value)
+    assert told.code == "R406"
+
+
+def test_text_that_is_no_reference_is_left_alone(bench: Bench) -> None:
+    bench.write("sft", HEADER + BODY + "merge: true\n")
+    text = DPO.format(base="${needs.sft.model}", need="sft")
+    bench.write("dpo", text + "wandb_name: costs 5$ {x}\ndataset_prepared_path: ${data}/a/${project}\n")
+    assert found(bench, "dpo") == []
+
+
+@pytest.mark.parametrize(
+    ("key", "output", "code"),
+    [
+        ("lora_model_dir: ${needs.sft.adapter}", None, None),
+        ("lora_model_dir: ${needs.sft.model}", "use `${needs.sft.adapter}`", "R405"),
+        ("tokenizer_config: ${needs.sft.adapter}", None, None),
+        ("test_datasets: [{path: '${needs.sft.model}', type: alpaca}]", "need a recipe that leaves one", "R405"),
+        ("trl: {reward_funcs: ['${needs.sft.model}']}", "need a recipe that leaves one", "R405"),
+    ],
+)
+def test_each_key_takes_its_own_type_of_artifact(bench: Bench, key: str, output: str | None, code: str | None) -> None:
+    bench.write("sft", HEADER + BODY + "merge: true\n")
+    bench.write("r", HEADER + BODY + f"needs: {{sft: sft}}\n{key}\n")
+    told = found(bench, "r")
+    assert [(t.code, t.help) for t in told] == ([(code, output)] if code else [])

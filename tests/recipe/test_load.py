@@ -99,22 +99,22 @@ def test_fifty_megabytes_are_not_read(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["brackets", "braces", "items", "keys", "anchors", "quotes", "comments", "colons"])
-def test_the_largest_file_costs_little_whatever_is_in_it(tmp_path: Path, name: str) -> None:
-    """A second or so on a slow machine; quadratic time would be minutes."""
+def test_a_large_file_costs_little_whatever_is_in_it(name: str) -> None:
+    """A fraction of a second; quadratic time would be many."""
+    size = MAX_BYTES // 4
     text = {
-        "brackets": "a: " + "[" * MAX_BYTES,
-        "braces": "{a: " * MAX_BYTES,
-        "items": "a: [" + "1," * MAX_BYTES,
-        "keys": "".join(f"k{i}: 1\n" for i in range(7000)),
-        "anchors": "".join(f"k{i}: &k{i} 1\n" for i in range(5000)),
-        "quotes": 'a: "' + "\\n" * MAX_BYTES,
-        "comments": "#\n" * (MAX_BYTES // 2 - 9) + "a: 1",
-        "colons": ":\n" * MAX_BYTES,
-    }[name][:MAX_BYTES]
-    (tmp_path / "r.yaml").write_text(text)
+        "brackets": "a: " + "[" * size,
+        "braces": "{a: " * size,
+        "items": "a: [" + "1," * size,
+        "keys": "".join(f"k{i}: 1\n" for i in range(2000)),
+        "anchors": "".join(f"k{i}: &k{i} 1\n" for i in range(1500)),
+        "quotes": 'a: "' + "\\n" * size,
+        "comments": "#\n" * (size // 2 - 9) + "a: 1",
+        "colons": ":\n" * size,
+    }[name][:size]
     start = time.perf_counter()
     with suppress(Refused):
-        load(tmp_path / "r.yaml", "r")
+        parse(text, "x", "x")
     assert time.perf_counter() - start < 10
 
 

@@ -1,0 +1,48 @@
+"""What this machine lacks for a recipe as it is written, found before anything is built or downloaded."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from runner.diagnostics import Diagnostic
+from runner.engines.deepspeed import stage_name
+from runner.machine import HERE, Machine, check_box, check_compilers
+from runner.recipe.check import box_of, model_of
+from runner.recipe.document import Document
+
+
+def check_machine(machine: Machine, doc: Document) -> list[Diagnostic]:
+    """Everything: the box's GPUs and memory, compilers where DeepSpeed will need them, a token for a gated model."""
+    found = check_box(machine, box_of(doc), doc.name) + check_compilers(machine, offloads(doc))
+    return [*found, *check_token(machine, doc)]
+
+
+def check_token(machine: Machine, doc: Document) -> list[Diagnostic]:
+    """R322: a warning, since the model may lie in the hub's cache already."""
+    model = model_of(doc)
+    if model is None or not model.gated or machine.tokens:
+        return []
+    return [
+        Diagnostic(
+            "R322",
+            f"`{model.hub}` is gated, and there is no token for the hub here",
+            HERE,
+            notes=("its licence is accepted on its page, once, by the account that the token belongs to",),
+            help="set HF_TOKEN, or log in with `hf auth login`",
+            severity="warning",
+        )
+    ]
+
+
+def offloads(doc: Document) -> bool:
+    """Whether DeepSpeed will keep the optimizer's state in host memory, which takes its CPU Adam."""
+    node = doc.keys.get("deepspeed")
+    given: Any = node.plain() if node is not None else None
+    if isinstance(given, dict):
+        zero = given.get("zero_optimization")
+        moved = zero.get("offload_optimizer") if isinstance(zero, dict) else None
+        return isinstance(moved, dict) and moved.get("device", "cpu") != "none"
+    try:
+        return isinstance(given, str) and "_offload" in stage_name(given)
+    except ValueError:
+        return False
