@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 import os
+import re
+from collections.abc import Iterator
 from pathlib import Path
 
 import click
 
+from runner.engines import jobs_dir, load_engine
+from runner.engines.environment import lock_file
 from runner.project import Project, find_project, shipped, valid_name
 from runner.recipe.compose import PROFILES, compose
-from runner.recipe.document import Document
+from runner.recipe.document import Document, walk
 from runner.recipe.graph import needs_of
 from runner.recipe.kinds import engine_of, kind_names
 from runner.recipe.load import Refused
 from runner.render import template_folder
+
+# a prerequisite that make reads as one file; another (with a `:`, say) is left out rather than spoil the graph
+_PLAIN = re.compile(r"[\w./+@,#$ -]+")
 
 
 def makefile(project: Project) -> str:
@@ -44,19 +51,34 @@ def makefile(project: Project) -> str:
 
 
 def _sources(project: Project, doc: Document | None, profile: str) -> list[str]:
-    """What else a run is made from: parents, templates, and data of the smoke profile."""
+    """What else a run is made from: parents, templates, jobs, the engine's lock, the facts we ship, and local data.
+
+    Too many do no harm: `runner run` compares what would be rendered, and does nothing where that is the same.
+    """
     if doc is None:
         return []
-    found: list[Path] = []
-    files = {node.key.file for node in doc.keys.values() if node.key.is_file}
-    found += [Path(f) for f in sorted(files) if Path(f).resolve() != Path(doc.file).resolve()]
+    found = {Path(node.span.file) for _, node in walk(doc.root) if node.span.is_file} - {Path(doc.file)}
     kind = doc.keys.get("kind")
     if kind is not None and kind.value in kind_names():
-        folder = template_folder(str(kind.value), engine_of(str(kind.value)))
-        found += sorted(folder.rglob("*.j2"))
-    if profile == "smoke":
-        found += sorted(p for p in (shipped("data") / "smoke").iterdir() if p.is_file())
-    return [_relative(project, p) for p in found]
+        engine = engine_of(str(kind.value))
+        found |= set(template_folder(str(kind.value), engine).rglob("*.j2"))
+        found |= {*jobs_dir().glob("*.py"), lock_file(load_engine(engine).ENVIRONMENT)}
+    for folder in ("models", "boxes", *(["smoke"] if profile == "smoke" else [])):
+        found |= {p for p in (shipped("data") / folder).iterdir() if p.is_file()}
+    found |= set(_local_data(project, doc))
+    shown = (_relative(project, p) for p in sorted(found))
+    return [path for path in shown if _PLAIN.fullmatch(path)]
+
+
+def _local_data(project: Project, doc: Document) -> Iterator[Path]:
+    for key in ("datasets", "test_datasets", "pretraining_dataset"):
+        node = doc.keys.get(key)
+        for item in node.value if node is not None and isinstance(node.value, list) else ():
+            path = item.child("path")
+            if path is not None and isinstance(path.value, str):
+                file = project.root / path.value.replace("${project}", str(project.root))
+                if os.path.isfile(file):  # noqa: PTH113 - Path's own raises on odd names
+                    yield file
 
 
 def _relative(project: Project, path: Path) -> str:

@@ -17,8 +17,8 @@ from runner.engines.environment import Progress as BuildProgress
 from runner.launch.local import Progress
 from runner.recipe.resolve import Recipe
 
-# a plain line at least this often while something moves, and no oftener than every tenth of the steps
-PLAIN_EVERY_S = 30.0
+# a plain line for every tenth of the steps, and at least this often while something moves
+PLAIN_EVERY_S = 60.0
 
 
 class RunView:
@@ -31,7 +31,8 @@ class RunView:
         self.part = ""
         self.told_step = 0
         self.told_at = 0.0
-        self.began: float | None = None
+        # time and step of the first report: a run that goes on does not start at step 0
+        self.began: tuple[float, int] | None = None
         self.bar: Any = None
         self.task: Any = None
 
@@ -67,7 +68,7 @@ class RunView:
             if self.part in self.does:
                 self._say(f"{self.title}: {self.part}: {self.does[self.part]}")
         if progress.step and self.began is None:
-            self.began = time.monotonic()
+            self.began = time.monotonic(), progress.step
         if self.bar is not None:
             training = self.part == "train" and progress.step > 0
             self.bar.update(
@@ -79,14 +80,15 @@ class RunView:
             )
         elif self._worth_telling(progress):
             self.told_step, self.told_at = progress.step, progress.seconds
-            self._say(f"{self.title}: step {progress.step}/{progress.max_steps} {self._status(progress)}")
+            self._say(f"{self.title}: step {progress.step}/{progress.max_steps} {self._status(progress)}".rstrip())
 
     def _worth_telling(self, progress: Progress) -> bool:
         if not progress.step or progress.step == self.told_step:
             return False
         tenth = max(1, progress.max_steps // 10)
-        often = progress.step - self.told_step >= tenth or progress.step == progress.max_steps
-        return often and (progress.seconds - self.told_at > 1 or progress.step == progress.max_steps)
+        since = progress.seconds - self.told_at
+        due = (progress.step - self.told_step >= tenth and since > 1) or since >= PLAIN_EVERY_S
+        return due or progress.step == progress.max_steps
 
     def _status(self, progress: Progress) -> str:
         words = []
@@ -94,9 +96,9 @@ class RunView:
             words.append(f"loss {progress.loss:.3f}")
         if progress.tokens_per_s:
             words.append(f"{progress.tokens_per_s:,.0f} tok/s")
-        if self.began is not None and 1 < progress.step < progress.max_steps:
-            spent = time.monotonic() - self.began
-            words.append("eta " + duration(spent / progress.step * (progress.max_steps - progress.step)))
+        if self.began is not None and self.began[1] < progress.step < progress.max_steps:
+            each = (time.monotonic() - self.began[0]) / (progress.step - self.began[1])
+            words.append("eta " + duration(each * (progress.max_steps - progress.step)))
         return "  ".join(words)
 
     def _say(self, text: str) -> None:

@@ -14,8 +14,8 @@ from runner import __version__
 from runner.diagnostics import Diagnostic, Span
 from runner.engines import load_engine
 from runner.engines.environment import environment
-from runner.launch.local import Ended, Progress, launch
 from runner.launch.fitness import check_machine
+from runner.launch.local import Ended, Progress, launch
 from runner.machine import probe
 from runner.project import Project
 from runner.recipe.load import Refused

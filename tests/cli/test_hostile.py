@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 from pathlib import Path
@@ -121,8 +122,6 @@ def test_a_recipes_file_with_a_name_that_make_would_misread(bench: Bench, invoke
     ["x;touch owned", "x\n\ttouch owned", "$(shell touch owned)", "x\nV != touch owned\ny", "../x", "a b", "x: y"],
 )
 def test_a_need_cannot_write_the_makefile(bench: Bench, invoke: Invoke, need: str) -> None:
-    import json
-
     bench.write("r", HEADER + BODY + f"needs: {{x: {json.dumps(need)}}}\n")
     civil(invoke("validate"))
     graph = bench.project.root / "graph.mk"

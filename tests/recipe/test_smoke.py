@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import fnmatch
+from typing import Any
+
 import pytest
 
+from runner.plan.models import catalogue
 from runner.project import Project
+from runner.recipe.check import check, model_of
 from runner.recipe.compose import compose
-from runner.recipe.load import Refused
-from runner.recipe.resolve import Recipe, resolve
-from runner.recipe.smoke import _profile, shrink
+from runner.recipe.graph import Library
+from runner.recipe.load import Refused, parse
+from runner.recipe.resolve import Recipe, in_profile, resolve
+from runner.recipe.smoke import _matches, _profile, shrink, smoke
 from tests.conftest import BODY, HEADER, ROOT, Bench
 
 NAMES = [Project(ROOT).recipe_name(f) for f in Project(ROOT).all_recipes()]
@@ -88,3 +94,146 @@ def test_a_bare_tokenizer_and_a_model_of_one_shape_do_not_share_a_folder(bench: 
     assert two is not None
     assert one.config == two.config
     assert one.path != two.path
+
+
+RLHF = """\
+recipe: 1
+kind: rlhf
+title: A test
+base_model: meta-llama/Llama-2-13b-hf
+rl: grpo
+trl: {use_vllm: true, vllm_server_host: box, num_generations: 8, max_completion_length: 512, beta: 0.04}
+learning_rate: 1e-6
+datasets: [{path: x, split: train}]
+max_steps: 500
+"""
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_small_form_passes_the_checks_of_a_recipe(name: str) -> None:
+    project = Project(ROOT)
+    doc = compose(project, project.recipe_file(name), profile="smoke")
+    staged, _, _ = in_profile(Library(project, "smoke"), doc, "smoke")
+    assert check(staged, ROOT) == []
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_what_needs_a_gpu_or_a_hub_is_dropped(name: str) -> None:
+    values = smoked(Project(ROOT), name).values
+    set_again = {key for part in _profile()["parts"] for key in part["set"]}
+    dropped = [key for key in values if any(fnmatch.fnmatch(key, pattern) for pattern in _profile()["drop"])]
+    assert set(dropped) <= set_again | {"tokenizer_config"}
+    assert values["bf16"] is False
+    assert values["attn_implementation"] == "sdpa"
+
+
+@pytest.mark.parametrize(
+    ("when", "text", "expected"),
+    [
+        ({}, "a: 1", True),
+        ({"a": 1}, "a: 1", True),
+        ({"a": [1, 2]}, "a: 2", True),
+        ({"a": [1, 2]}, "a: 3", False),
+        ({"a": 1}, "b: 1", False),
+        ({"a": None}, "b: 1", True),
+        ({"present": ["a"]}, "a: false", False),
+        ({"present": ["a"]}, "a:", False),
+        ({"present": ["a", "b"]}, "a: 1", False),
+        ({"absent": ["a", "b"]}, "c: 1", True),
+        ({"absent": ["a", "b"]}, "b: 1", False),
+        ({"absent": ["a"]}, "a: false", True),
+        ({"a": 1, "absent": ["b"]}, "a: 1\nb: 1", False),
+        ({"trl.beta": 0.1}, "trl: {beta: 0.1}", True),
+    ],
+)
+def test_when_a_part_applies(when: dict[str, Any], text: str, expected: bool) -> None:
+    assert _matches(when, parse(text, "x", "x")) is expected
+
+
+def test_later_parts_lie_over_earlier_ones_and_all_over_the_recipe(bench: Bench) -> None:
+    bench.write("r", RLHF)
+    values = smoked(bench.project, "r").values
+    (own,) = (part["set"] for part in _profile()["parts"] if part.get("when") == {"kind": "rlhf"})
+    assert values["max_steps"] == own["max_steps"] != _profile()["parts"][0]["set"]["max_steps"]
+    assert "eval_steps" not in values
+    assert values["trl"] == {"vllm_server_host": "box", "beta": 0.04, **own["trl"]}
+    assert own["trl"]["use_vllm"] is False
+
+
+def test_a_wish_is_for_its_own_key_alone(bench: Bench) -> None:
+    """`--set trl.beta` must not bring back what the recipe says of vLLM."""
+    bench.write("r", RLHF + "profiles: {smoke: {trl: {num_generations: 2}}}\n")
+    trl = smoked(bench.project, "r", "trl.beta=0.5").values["trl"]
+    assert (trl["beta"], trl["num_generations"], trl["use_vllm"]) == (0.5, 2, False)
+    assert trl["max_completion_length"] < 512
+
+
+def test_a_wish_may_bring_back_what_is_dropped(bench: Bench) -> None:
+    bench.write("r", HEADER + BODY + "warmup_ratio: 0.1\nfsdp_version: 2\n")
+    assert "warmup_ratio" not in smoked(bench.project, "r").values
+    recipe = smoked(bench.project, "r", "warmup_ratio=0.2", "warmup_steps=")
+    assert recipe.values["warmup_ratio"] == 0.2
+    assert "warmup_steps" not in recipe.values
+    assert "fsdp_version" not in recipe.values
+
+
+def test_a_wish_for_the_shape_keeps_the_rest_of_it_small(bench: Bench) -> None:
+    text = "recipe: 1\nkind: pretrain\ntitle: t\nlearning_rate: 1e-4\ndatasets: [{path: x, type: completion}]\n"
+    text += "architecture: {model_type: llama, hidden_size: 4096, num_hidden_layers: 32, num_attention_heads: 32}\n"
+    bench.write("r", text)
+    recipe = smoked(bench.project, "r", "architecture.num_hidden_layers=1")
+    assert recipe.architecture is not None
+    assert recipe.architecture["num_hidden_layers"] == 1
+    assert recipe.architecture["hidden_size"] == 128
+
+
+@pytest.mark.parametrize("name", sorted(catalogue()))
+def test_every_known_model_has_a_tiny_form_of_its_family(name: str) -> None:
+    config, limits = catalogue()[name].config, _profile()["tiny"]
+    tiny = shrink(config, limits)
+    assert tiny["model_type"] == config["model_type"]
+    assert not set(limits["drop"]) & set(tiny) - set(limits["set"])
+    for key, cap in limits["cap"].items():
+        assert tiny.get(key, 0) <= cap
+    heads = tiny.get("num_attention_heads") or tiny.get("n_head")
+    width = tiny.get("hidden_size") or tiny.get("n_embd")
+    assert width % heads == 0
+    if "num_key_value_heads" in config:
+        assert heads % tiny["num_key_value_heads"] == 0
+        grouped = config["num_key_value_heads"] < config["num_attention_heads"]
+        assert (tiny["num_key_value_heads"] < heads) == grouped
+    if "num_local_experts" in config:
+        assert tiny["num_experts_per_tok"] == config["num_experts_per_tok"] < tiny["num_local_experts"]
+
+
+def test_a_model_that_is_small_already_is_left_so() -> None:
+    tiny = shrink({"model_type": "llama", "hidden_size": 64, "num_attention_heads": 2}, _profile()["tiny"])
+    assert (tiny["hidden_size"], tiny["num_attention_heads"]) == (64, 2)
+    assert "num_key_value_heads" not in tiny
+
+
+def test_what_a_need_left_is_tiny_already(bench: Bench) -> None:
+    bench.write("sft", HEADER + BODY + "merge: true\n")
+    bench.write("r", (HEADER + BODY).replace("meta-llama/Llama-2-13b-hf", "${needs.s.model}") + "needs: {s: sft}\n")
+    recipe = smoked(bench.project, "r")
+    assert recipe.tiny is None
+    assert recipe.values["base_model"] == str(bench.project.artifacts / "sft/smoke/latest/output/merged")
+
+
+def test_two_recipes_of_one_model_share_its_tiny_form(bench: Bench) -> None:
+    bench.write("a")
+    bench.write("b", HEADER + BODY.replace("lora_r: 8", "lora_r: 64"))
+    one, two = smoked(bench.project, "a").tiny, smoked(bench.project, "b").tiny
+    assert one == two
+    assert one is not None
+    assert one.path.startswith(str(bench.project.artifacts / ".smoke/llama-"))
+
+
+def test_the_places_of_what_smoke_sets(bench: Bench) -> None:
+    file = bench.write("r", HEADER + BODY + "profiles: {smoke: {lora_r: 2}}\n")
+    doc = compose(bench.project, file, profile="smoke", sets=("seed=7",))
+    staged, _ = smoke(bench.project, doc, model_of(doc))
+    assert staged.keys["max_steps"].key.file == "<smoke profile>"
+    assert staged.keys["lora_r"].key.line == 16
+    assert staged.keys["seed"].key.file == "<--set seed=7>"
+    assert staged.keys["adapter"].key.line == 5
