@@ -109,15 +109,16 @@ def test_under_nohup_a_closed_terminal_ends_nothing(tmp_path: Path) -> None:
 
 
 def test_what_a_killed_runner_left_is_ended_before_the_next_start(tmp_path: Path) -> None:
-    run = script(tmp_path / "r", "touch started\nif [ ! -e again ]; then sleep 60; fi\n")
+    first = "echo $$ > pid; touch started; sleep 60\n"
+    second = "sleep 0.3; if grep -q . /proc/$(cat pid)/cmdline; then echo two at once; fi\n"
+    run = script(tmp_path / "r", f"if [ -e pid ]; then {second}else {first}fi\n")
     process = launching(run)
     process.kill()
     process.wait()
-    left = with_mark(run)
-    assert left, "the run itself goes on"
-    (run / "again").touch()
+    assert with_mark(run), "the run itself goes on"
     assert launch(run, lambda p: None).code == 0
-    assert not set(left) & set(with_mark(run))
+    assert "two at once" not in (run / "log.txt").read_text()
+    assert with_mark(run) == []
 
 
 def test_no_other_run_is_touched(tmp_path: Path) -> None:

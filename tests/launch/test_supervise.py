@@ -90,6 +90,9 @@ def test_the_newest_run_goes_on_where_it_is_the_same(bench: Bench, status: str) 
     assert plan.resume.path == run
     assert prepare(bench.project, recipe, force=True).resume is None
     recorded(bench, recipe, "finished", "of another form")
+    plan = prepare(bench.project, recipe)
+    assert (plan.finished, plan.resume) == (None, None)
+    recorded(bench, recipe, status, "of another form")
     assert prepare(bench.project, recipe).resume is None
 
 

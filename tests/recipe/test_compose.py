@@ -33,6 +33,10 @@ def test_mappings_merge(bench: Bench) -> None:
     bench.write("child", HEADER + "extends: base\ntrl: {beta: 0.2}\n")
     doc = compose(bench.project, bench.project.recipe_file("child"))
     assert doc.plain()["trl"] == {"beta": 0.2, "num_generations": 4}
+    assert doc.keys["trl"].key.file.endswith("child.yaml")
+    inherited = doc.find("trl.num_generations")
+    assert inherited is not None
+    assert inherited.key.file.endswith("base.yaml")
 
 
 def test_parents_that_are_wrong(bench: Bench) -> None:
