@@ -53,7 +53,7 @@ show: $(RUNNER) need-R ## what R will run, and where each value came from
 	@$(RUNNER) show --profile "$$PROFILE" --resolved -- "$$R"
 
 recipe: $(RUNNER) need-R ## run R and what it needs; skips what is up to date
-	@$(RUNNER) validate --quiet --profile "$$PROFILE" -- "$$R"
+	@$(RUNNER) validate --quiet --needs --profile "$$PROFILE" -- "$$R"
 	@$(RUNNER) doctor --quiet --profile "$$PROFILE" -- "$$R"
 	@$(NAMES_ONLY) && $(MAKE) "artifacts/$$R/$$PROFILE/done"
 	@$(RUNNER) last --profile "$$PROFILE" -- "$$R"

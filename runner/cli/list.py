@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from runner.project import Project, find_project, valid_name
+from runner.recipe.check import DEFAULT_BOX
 from runner.recipe.compose import compose
 from runner.recipe.graph import needs_of
 from runner.recipe.load import Refused, printable
@@ -40,7 +41,7 @@ def catalogue(project: Project) -> list[dict[str, Any]]:
                 "title": text("title"),
                 "model": model,
                 "needs": needs,
-                "box": text("box") or "2xh100",
+                "box": text("box") or DEFAULT_BOX,
             }
         )
     return rows

@@ -14,6 +14,9 @@ from runner.recipe.load import Refused, find_recipe, load, not_a_name
 # a key and its value, which may go on in lines that are indented
 _TITLE = re.compile(r"^title:.*(?:\n[ \t]+\S.*)*$", re.MULTILINE)
 
+# where an editor finds the schema, from the recipe's own folder
+_SCHEMA = re.compile(r"(?<=^# yaml-language-server: )\$schema=(?:\.\./)+schemas/")
+
 
 @click.command()
 @click.argument("name")
@@ -33,6 +36,7 @@ def command(name: str, source: str, title: str | None) -> None:
             Diagnostic("R017", f"`{name}` exists already", Span(str(target)), help="choose another name, or edit it")
         )
     text = origin.read_text(encoding="utf-8")
+    text = _SCHEMA.sub(lambda _: "$schema=" + "../" * (name.count("/") + 1) + "schemas/", text, count=1)
     if title is not None:
         line = f"title: {json.dumps(title, ensure_ascii=False)}"
         text, found = _TITLE.subn(lambda _: line, text, count=1)

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+from pathlib import Path
+
 import click
 
 from runner.cli.common import check_recipe, profile_option, set_option
 from runner.cli.output import print_diagnostics, verdict
 from runner.diagnostics import Diagnostic, sort_diagnostics
 from runner.project import find_project
-from runner.recipe.graph import Library
+from runner.recipe.compose import compose
+from runner.recipe.graph import Library, needs_of
 from runner.recipe.load import Refused, find_recipe
 
 
@@ -17,6 +21,7 @@ from runner.recipe.load import Refused, find_recipe
 @click.option("--format", "style", type=click.Choice(["text", "json", "github"]), default="text", show_default=True)
 @click.option("--strict", is_flag=True, help="Warnings fail too.")
 @click.option("--quiet", "-q", is_flag=True, help="Say nothing when all is well.")
+@click.option("--needs", is_flag=True, help="And the recipes that they need.")
 @profile_option
 @set_option
 @click.pass_context
@@ -26,6 +31,7 @@ def command(
     style: str,
     strict: bool,
     quiet: bool,
+    needs: bool,
     profile: str,
     sets: tuple[str, ...],
 ) -> None:
@@ -46,9 +52,31 @@ def command(
         files = project.all_recipes()
     for file in files:
         found += check_recipe(library, file, sets)[1]
+    for file in _needed(library, files) if needs else ():
+        found += check_recipe(library, file)[1]
     found = sort_diagnostics(found)  # a parent's fault, met again in each of its children, is told once
     print_diagnostics(found, style)
     if style == "text" and (found or not quiet):
         click.echo(verdict(found, len(recipes) or len(files)), err=bool(found))
     if any(d.is_error or strict for d in found):
         ctx.exit(1)
+
+
+def _needed(library: Library, files: list[Path]) -> list[Path]:
+    """The files of all recipes that these stand on, less themselves; one that can't be found is told at its `needs`."""
+    seen = {file.resolve() for file in files}
+    waiting, needed = list(files), []
+    while waiting:
+        file = waiting.pop()
+        try:
+            doc = compose(library.project, file, profile=library.profile)
+        except Refused:
+            continue
+        for node in needs_of(doc).values():
+            with suppress(Refused):
+                below = find_recipe(library.project, str(node.value))
+                if below.resolve() not in seen:
+                    seen.add(below.resolve())
+                    waiting.append(below)
+                    needed.append(below)
+    return needed

@@ -35,6 +35,21 @@ def test_several_recipes_good_bad_and_missing(bench: Bench, invoke: Invoke) -> N
     assert invoke("validate", "good", "good").out == "2 recipes: ok\n"
 
 
+def test_what_a_recipe_stands_on_is_checked_before_any_of_it_runs(bench: Bench, invoke: Invoke) -> None:
+    based = (HEADER + BODY).replace("meta-llama/Llama-2-13b-hf", "${needs.x.model}")
+    bench.write("a", HEADER + BODY + "merge: true\nbananas: 1\n")
+    bench.write("b", based + "needs: {x: a}\nmerge: true\n")
+    bench.write("c", based + "needs: {x: b, y: a}\n")
+    assert invoke("validate", "c").code == 0
+    said = invoke("validate", "--needs", "c", "--set", "lora_r=4")
+    assert said.code == 1
+    assert said.err.count("error[") == 1
+    assert "recipes/a.yaml:17:1: error[R004]" in said.err
+    assert json.loads(invoke("validate", "--needs", "--format", "json").out)["diagnostics"][1:] == []
+    bench.write("a", HEADER + BODY + "merge: true\nneeds: {z: c}\n")
+    assert invoke("validate", "--needs", "c").err.count("error[R402]") == 4, "each at its own `needs`"
+
+
 def test_quiet_is_quiet_only_when_all_is_well(bench: Bench, invoke: Invoke) -> None:
     bench.write("r")
     assert invoke("validate", "-q", "r") == (0, "", "")
@@ -155,6 +170,14 @@ def test_any_title_is_text(bench: Bench, invoke: Invoke, title: str) -> None:
     rows = json.loads(invoke("list", "--json").out)
     assert {row["recipe"]: row["title"] for row in rows}["new"] == title
     assert invoke("list").code == 0
+
+
+@pytest.mark.parametrize(("name", "up"), [("mine", "../"), ("phase4/mine", "../../"), ("a/b/mine", "../../../")])
+def test_an_editor_finds_the_schema_of_a_new_recipe(bench: Bench, invoke: Invoke, name: str, up: str) -> None:
+    line = "# yaml-language-server: $schema={}schemas/finetune.schema.json\n"
+    bench.write("phase4/old", line.format("../../") + HEADER + BODY)
+    assert invoke("new", name, "--from", "phase4/old").code == 0
+    assert bench.project.recipe_file(name).read_text() == line.format(up) + HEADER + BODY
 
 
 def test_new_takes_a_name_as_it_is_typed_elsewhere(bench: Bench, invoke: Invoke) -> None:
