@@ -244,7 +244,7 @@ def test_what_ends_well_when_interrupted_is_not_merged(tmp_path: Path) -> None:
     files = render(resolved("phase4/sft-13b"))
     python = tmp_path / "env/bin/python"
     python.parent.mkdir(parents=True)
-    python.write_text('#!/bin/bash\necho "$*" >> calls\ntrap "exit 0" INT\nfor i in {1..300}; do sleep 0.1; done\n')
+    python.write_text('#!/bin/bash\ntrap "exit 0" INT\necho "$*" >> calls\nfor i in {1..300}; do sleep 0.1; done\n')
     python.chmod(0o755)
     (tmp_path / "launch.sh").write_text(files["launch.sh"])
     process = subprocess.Popen(
@@ -254,12 +254,12 @@ def test_what_ends_well_when_interrupted_is_not_merged(tmp_path: Path) -> None:
         text=True,
         start_new_session=True,
     )
+    calls = tmp_path / "calls"
     deadline = time.monotonic() + 20
-    while not (tmp_path / "calls").exists() and time.monotonic() < deadline:
+    while not (calls.exists() and calls.read_text().endswith("\n")) and time.monotonic() < deadline:
         time.sleep(0.05)
-    time.sleep(0.1)
     os.killpg(process.pid, signal.SIGINT)
     out, _ = process.communicate(timeout=20)
     assert process.returncode == 130
     assert "=== merge" not in out
-    assert len((tmp_path / "calls").read_text().splitlines()) == 1
+    assert len(calls.read_text().splitlines()) == 1

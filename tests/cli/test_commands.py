@@ -59,21 +59,6 @@ def test_hostile_names_are_refused_everywhere(bench: Bench, name: str) -> None:
     assert sorted(p.name for p in bench.project.root.rglob("*")) == ["r.yaml", "recipes"]
 
 
-@pytest.mark.parametrize("name", HOSTILE)
-def test_hostile_names_through_make(name: str, tmp_path: Path) -> None:
-    """The front Makefile takes R as it stands: nothing in it is expanded or run."""
-    if not (ROOT / ".venv/bin/runner").exists():
-        pytest.skip("needs `make setup`")
-    variables = {k: v for k, v in os.environ.items() if not k.startswith(("MAKE", "MFLAGS"))}
-    done = subprocess.run(
-        ["make", "recipe", f"R={name.replace('owned', str(tmp_path / 'owned'))}", "PROFILE=smoke"],
-        cwd=ROOT, env=variables, capture_output=True, text=True, timeout=60,
-    )  # fmt: skip
-    assert done.returncode == 2
-    assert "error[R011]" in done.stderr
-    assert list(tmp_path.iterdir()) == []
-
-
 def test_show_says_where_each_value_came_from(shipped_bench: Bench) -> None:
     out = shipped_bench.call("show", "phase4/dpo-34b", "--set", "lora_r=64").stdout
     assert re.search(r"^deepspeed: zero3 +# recipes/phase4/dpo-34b.yaml:13$", out, re.M)

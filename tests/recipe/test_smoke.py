@@ -31,14 +31,17 @@ def test_every_recipe_has_a_small_form(name: str) -> None:
     full = compose(Project(ROOT), Project(ROOT).recipe_file(name))
     assert recipe.box.name == "cpu"
     assert recipe.values["max_steps"] <= 100
-    for key in ("adapter", "rl", "deepspeed", "load_in_4bit", "gradient_checkpointing", "lr_scheduler"):
+    for key in ("adapter", "rl", "deepspeed", "load_in_4bit", "gradient_checkpointing", "lr_scheduler", "streaming"):
         node = full.keys.get(key)
         assert recipe.values.get(key) == (node.plain() if node else None), (
             f"{key} is what makes this recipe this recipe"
         )
     # nothing may come from a hub
-    for item in recipe.values["datasets"]:
-        assert item["path"].startswith("/")
+    data = [*recipe.values.get("datasets", ()), *recipe.values.get("pretraining_dataset", ())]
+    assert data
+    for item in data:
+        assert str(item.get("data_files", item["path"])).startswith("/")
+    assert ("pretraining_dataset" in recipe.values) == ("pretraining_dataset" in full.keys), "a stream stays one"
     for key in ("base_model", "tokenizer_config"):
         assert str(recipe.values.get(key, "/")).startswith("/")
 
