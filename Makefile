@@ -55,7 +55,7 @@ show: $(RUNNER) need-R ## what R will run, and where each value came from
 recipe: $(RUNNER) need-R ## run R and what it needs; skips what is up to date
 	@$(RUNNER) validate --quiet --needs --profile "$$PROFILE" -- "$$R"
 	@$(RUNNER) doctor --quiet --profile "$$PROFILE" -- "$$R"
-	@$(NAMES_ONLY) && $(MAKE) "artifacts/$$R/$$PROFILE/done"
+	@$(NAMES_ONLY) && R="$${R#recipes/}" && $(MAKE) "artifacts/$${R%.yaml}/$$PROFILE/done"
 	@$(RUNNER) last --profile "$$PROFILE" -- "$$R"
 
 smoke: $(RUNNER) ## every recipe in smoke (with -j2: two at a time)

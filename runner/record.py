@@ -12,6 +12,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
+from runner import __version__
 from runner.project import Project
 from runner.recipe.resolve import Recipe
 
@@ -90,30 +91,43 @@ def new_run_dir(project: Project, recipe: str, profile: str) -> Path:
 
 
 def fingerprint(recipe: Recipe, files: dict[str, str]) -> str:
-    """What a run's result depends on: every rendered byte, and the content of local data it reads.
+    """What a run's result depends on: every rendered byte, and the local data and models that it reads.
 
     The rendered files name the upstream runs and the engine environment (by its lock's hash), so a change in either
-    changes this too.
+    changes this too. Our own version stands in their comments, and an upgrade that renders the same is no reason to
+    train again.
     """
     digest = hashlib.sha256()
     for name in sorted(files):
-        digest.update(f"{name}\0{len(files[name])}\0".encode())
-        digest.update(files[name].encode())
-    for file in local_inputs(recipe):
-        digest.update(f"{file.name}\0".encode())
-        digest.update(file_hash(file).encode())
+        text = files[name].replace(f"runner {__version__}", "runner")
+        digest.update(f"{name}\0{len(text)}\0".encode())
+        digest.update(text.encode())
+    for path in local_inputs(recipe):
+        digest.update(f"{path.name}\0{_identity(path)}\0".encode())
     return digest.hexdigest()
 
 
 def local_inputs(recipe: Recipe) -> list[Path]:
-    """Local data files that the recipe reads."""
-    found = []
+    """Local files and folders that the recipe reads, less what runs left in artifacts/, which is named by its run."""
+    named: list[Any] = [recipe.values.get("base_model")]
     for key in ("datasets", "test_datasets", "pretraining_dataset"):
         for item in recipe.values.get(key) or ():
-            path = Path(str(item.get("path", ""))) if isinstance(item, dict) else Path()
-            if path.is_absolute() and path.is_file() and ".smoke" not in path.parts:
-                found.append(path)
-    return found
+            given = item.get("data_files") if isinstance(item, dict) else None
+            named += [item.get("path") if isinstance(item, dict) else None]
+            named += given if isinstance(given, list) else [given]
+    paths = [Path(text) for text in named if isinstance(text, str) and text.startswith("/")]
+    return [p for p in dict.fromkeys(paths) if "artifacts" not in p.parts and (p.is_file() or p.is_dir())]
+
+
+def _identity(path: Path) -> str:
+    """A file by its content; a folder, which may hold a model of many GiB, by its files' names, sizes and times."""
+    if path.is_file():
+        return file_hash(path)
+    listed = []
+    for file in sorted(p for p in path.rglob("*") if p.is_file()):
+        stat = file.stat()
+        listed.append(f"{file.relative_to(path)}\0{stat.st_size}\0{stat.st_mtime_ns}")
+    return hashlib.sha256("\n".join(listed).encode("utf-8", "surrogateescape")).hexdigest()
 
 
 def file_hash(file: Path) -> str:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from runner import record
+from runner import __version__, record
 from runner.engines.environment import environment
 from runner.project import Project
 from runner.recipe.compose import compose
@@ -153,3 +153,29 @@ def test_outputs_have_sizes_and_hashes_without_checkpoints(bench: Bench, tmp_pat
     assert (found["name"], found["type"], found["bytes"]) == ("adapter", "adapter", 5)
     (run / "output/adapter_model.safetensors").write_text("12346")
     assert record.describe_outputs(recipe, run)[0][0]["sha256"] != found["sha256"]
+
+
+def test_local_folders_and_data_files_count_and_the_runners_version_does_not(bench: Bench) -> None:
+    model, data = bench.project.root / "mine", bench.project.root / "rows"
+    for folder in (model, data):
+        folder.mkdir()
+    (model / "config.json").write_text("{}")
+    (data / "a.jsonl").write_text("{}\n")
+    text = (HEADER + BODY).replace("meta-llama/Llama-2-13b-hf", "mine")
+    text = text.replace("path: yahma/alpaca-cleaned", "path: json\n    data_files: [rows/a.jsonl]")
+    recipe = recipe_of(bench, text)
+    files = render(recipe)
+    assert record.local_inputs(recipe) == [model, data / "a.jsonl"]
+    seen = {record.fingerprint(recipe, files)}
+    (data / "a.jsonl").write_text("[]\n")
+    seen.add(record.fingerprint(recipe, files))
+    (model / "config.json").write_text('{"model_type": "llama"}')
+    seen.add(record.fingerprint(recipe, files))
+    assert len(seen) == 3
+    newer = {name: t.replace(f"runner {__version__}", "runner 99.0.0") for name, t in files.items()}
+    assert newer != files
+    record.__version__, before = "99.0.0", record.__version__  # type: ignore[attr-defined]
+    try:
+        assert record.fingerprint(recipe, newer) in seen
+    finally:
+        record.__version__ = before  # type: ignore[attr-defined]
