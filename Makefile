@@ -18,7 +18,7 @@ NAMES_ONLY = case "$$R/$$PROFILE" in (*[!a-z0-9._/-]*) echo "not a recipe's name
 GRAPH := artifacts/graph.mk
 RECIPE_FILES := $(shell find recipes -name '*.yaml' -o -type d)
 
-.PHONY: help setup list validate show recipe smoke run-all serve doctor env graph schemas smoke-data lock readme check lint test bench clean
+.PHONY: help setup list validate show recipe smoke serve doctor env graph schemas smoke-data lock readme check lint test bench clean
 
 help: ## this list
 	@echo "usage: make TARGET [R=phase4/dpo-13b] [PROFILE=smoke] [-j2] [-n]"
@@ -109,15 +109,13 @@ clean: ## remove .venv and caches; keeps artifacts/
 need-R:
 	@[ -n "$$R" ] || { echo "say which recipe: R=phase4/dpo-13b; \`make list\` shows them" >&2; exit 2; }
 
-# The graph is read only by the calls that build from it, so that `make help` starts nothing.
-ifneq (,$(filter artifacts/% all-%,$(MAKECMDGOALS)))
 $(GRAPH): $(RUNNER) $(RECIPE_FILES)
 	@$(RUNNER) graph --out $@
+
+# It is read only by the calls that build from it, so that `make help` starts nothing.
+ifneq (,$(filter artifacts/% all-%,$(MAKECMDGOALS)))
 include $(GRAPH)
 .PHONY: all-smoke all-full
 all-smoke: $(RECIPES:%=artifacts/%/smoke/done)
 all-full: $(RECIPES:%=artifacts/%/full/done)
-else
-$(GRAPH): $(RUNNER) $(RECIPE_FILES)
-	@$(RUNNER) graph --out $@
 endif

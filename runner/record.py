@@ -138,6 +138,16 @@ def file_hash(file: Path) -> str:
     return digest.hexdigest()
 
 
+def write_files(folder: Path, files: dict[str, str]) -> None:
+    """What `render` gave, below `folder`; scripts may be executed."""
+    for name, text in files.items():
+        target = folder / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_text(text, encoding="utf-8")
+        if name.endswith(".sh"):
+            target.chmod(0o755)
+
+
 def write_json(file: Path, value: Any) -> None:
     """Whole or not at all: a reader never sees half a record."""
     temporary = file.with_name(f".{file.name}.{os.getpid()}")

@@ -8,6 +8,7 @@ import click
 
 from runner.cli.common import open_recipe, profile_option, recipe_argument, set_option
 from runner.cli.output import print_diagnostics
+from runner.record import write_files
 from runner.render import render
 
 
@@ -33,12 +34,3 @@ def command(recipe: str, profile: str, sets: tuple[str, ...], out: Path | None, 
         for name, text in files.items():
             if not name.startswith("jobs/"):
                 click.echo(f"--- {name}\n{text}")
-
-
-def write_files(folder: Path, files: dict[str, str]) -> None:
-    for name, text in files.items():
-        target = folder / name
-        target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_text(text, encoding="utf-8")
-        if name.endswith(".sh"):
-            target.chmod(0o755)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import asdict
 from typing import Any
 
 from runner.engines import Step
@@ -63,7 +64,7 @@ def context(recipe: Recipe) -> dict[str, Any]:
         "ranks": ranks(recipe),
         "cpu": cpu,
         "online": recipe.profile != "smoke",
-        "tiny": _tiny(recipe),
+        "tiny": asdict(recipe.tiny) if recipe.tiny is not None else None,  # the spec that jobs/build_tiny.py reads
         "merge": _merge_config(config) if recipe.merge else None,
         "reward_model": bool(recipe.values.get("reward_model")),
     }
@@ -124,20 +125,6 @@ def _deepspeed(recipe: Recipe, cpu: bool) -> dict[str, Any]:
         hidden=hidden,
         cpu=cpu,
     )
-
-
-def _tiny(recipe: Recipe) -> dict[str, Any] | None:
-    """The spec that jobs/build_tiny.py reads."""
-    if recipe.tiny is None:
-        return None
-    tiny = recipe.tiny
-    return {
-        "config": tiny.config,
-        "path": tiny.path,
-        "weights": tiny.weights,
-        "text": tiny.text,
-        "tokenizer": tiny.tokenizer,
-    }
 
 
 _RANK = re.compile(r"^\[rank\d+\]:\s?")

@@ -35,6 +35,7 @@ from runner.record import (
     point_latest,
     profile_dir,
     runs,
+    write_files,
     write_json,
 )
 from runner.render import render
@@ -129,12 +130,7 @@ def execute(project: Project, recipe: Recipe, plan: Plan, watch: Callable[[Progr
 
 def _execute(project: Project, recipe: Recipe, plan: Plan, watch: Callable[[Progress], None]) -> Outcome:
     run = plan.resume.path if plan.resume else new_run_dir(project, recipe.name, recipe.profile)
-    for name, text in plan.files.items():
-        target = run / name
-        target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_text(text, encoding="utf-8")
-        if name.endswith(".sh"):
-            target.chmod(0o755)
+    write_files(run, plan.files)
     record = _start_record(recipe, plan, run)
     write_json(run / RECORD, record)
     parts: list[str] = []
@@ -147,7 +143,8 @@ def _execute(project: Project, recipe: Recipe, plan: Plan, watch: Callable[[Prog
     ended = launch(
         run, follow, environment={"RUNNER_ENV": str(environment(load_engine(recipe.engine).ENVIRONMENT).path)}
     )
-    outcome = _judge(recipe, run, ended, parts[-1] if parts else "start")
+    metrics = final_metrics(run)
+    outcome = _judge(recipe, run, ended, parts[-1] if parts else "start", metrics)
     record.update(
         status=outcome.status,
         finished=now(),
@@ -155,7 +152,7 @@ def _execute(project: Project, recipe: Recipe, plan: Plan, watch: Callable[[Prog
         exit_code=ended.code,
         parts={k: round(record["parts"].get(k, 0) + v, 3) for k, v in {**record["parts"], **ended.parts}.items()},
         measured={"peak_process_rss_gib": round(ended.peak_rss_gib, 3)},
-        metrics=final_metrics(run),
+        metrics=metrics,
         outputs=outcome.outputs,
         error=outcome.error or None,
     )
@@ -193,7 +190,7 @@ def _start_record(recipe: Recipe, plan: Plan, run: Path) -> dict[str, Any]:
     }
 
 
-def _judge(recipe: Recipe, run: Path, ended: Ended, part: str) -> Outcome:
+def _judge(recipe: Recipe, run: Path, ended: Ended, part: str, metrics: dict[str, Any]) -> Outcome:
     status, error = "finished", ""
     outputs: list[dict[str, Any]] = []
     if ended.interrupted and ended.code != 0:
@@ -204,7 +201,7 @@ def _judge(recipe: Recipe, run: Path, ended: Ended, part: str) -> Outcome:
         outputs, missing = describe_outputs(recipe, run)
         if missing:
             status, error = "failed", f"it ended well but left nothing in {', '.join(missing)}"
-    return Outcome(run, status, ended.code, part, ended.seconds, outputs, headline(final_metrics(run)), error)
+    return Outcome(run, status, ended.code, part, ended.seconds, outputs, headline(metrics), error)
 
 
 def last_error(recipe: Recipe, run: Path) -> str:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from runner.diagnostics import Diagnostic, Span
-from runner.project import Project, shipped
+from runner.project import Project
 from runner.recipe.document import Document, Node, make_node, merge, parse_path
 from runner.recipe.kinds import kind_names, kind_schema
 from runner.recipe.load import Refused, find_recipe, load, nearest_word, parse, printable
@@ -133,8 +133,3 @@ def _wants_text(doc: Document, path: tuple[str | int, ...]) -> bool:
     types = schema.get("type", [])
     types = [types] if isinstance(types, str) else types
     return "string" in types and set(types) <= {"string", "null"}
-
-
-def smoke_file() -> Path:
-    """The settings of the smoke profile that do not depend on the recipe."""
-    return shipped("data") / "smoke" / "profile.yaml"

@@ -18,8 +18,7 @@ import yaml
 
 from runner.diagnostics import Diagnostic, Span
 from runner.plan.models import Model
-from runner.project import Project
-from runner.recipe.compose import smoke_file
+from runner.project import Project, shipped
 from runner.recipe.document import Document, make_node, merge
 from runner.recipe.load import Refused
 
@@ -37,13 +36,13 @@ class TinyModel:
     config: dict[str, Any]
     path: str
     weights: bool
-    tokenizer: dict[str, Any]
     text: str
+    tokenizer: dict[str, Any]
 
 
 @cache
 def _profile() -> dict[str, Any]:
-    given: dict[str, Any] = yaml.safe_load(smoke_file().read_text())
+    given: dict[str, Any] = yaml.safe_load((shipped("data") / "smoke" / "profile.yaml").read_text())
     return given
 
 
@@ -102,7 +101,7 @@ def _tiny_model(project: Project, doc: Document, model: Model | None, limits: di
     ).hexdigest()[:12]
     path = smoke_dir(project) / f"{config['model_type']}-{digest}"
     text = smoke_dir(project) / "text"
-    return TinyModel(config, str(path), own is None, _profile()["tokenizer"], str(text))
+    return TinyModel(config, str(path), own is None, str(text), _profile()["tokenizer"])
 
 
 def smoke_dir(project: Project) -> Path:

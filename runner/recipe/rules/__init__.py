@@ -87,10 +87,6 @@ class Facts:
             return next((n for n in (1, 2, 3) if f"zero{n}" in given), 0)
         return 0
 
-    @property
-    def fsdp(self) -> bool:
-        return self.has("fsdp") or self.has("fsdp_config") or self.has("fsdp_version")
-
     def span(self, path: str) -> Span:
         """Where to point: at the key, or at the closest thing above it that exists."""
         node = self.doc.nearest(parse_path(path))
