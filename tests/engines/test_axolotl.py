@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from typing import Any
 
 import pytest
@@ -214,3 +215,17 @@ def test_the_engines_own_last_error(log: str, said: str | None) -> None:
         assert found.startswith(said)
         assert "\n" not in found
         assert "[type=" not in found
+
+
+def test_a_reward_models_folder_is_taken_for_no_module(bench: Bench) -> None:
+    """Axolotl imports what stands before the last dot, and looks for a folder only where that module is not found."""
+    folder = bench.project.root / "scorer"
+    folder.mkdir()
+    text = "recipe: 1\nkind: rlhf\ntitle: t\nbase_model: meta-llama/Llama-2-13b-hf\nrl: grpo\nlearning_rate: 1e-6\n"
+    text += "datasets: [{path: x}]\ntrl: {num_generations: 2, reward_funcs: [scorer, rewards.brevity]}\n"
+    ours, theirs = config_of(bench, text)["trl"]["reward_funcs"]
+    assert theirs == "rewards.brevity"
+    assert ours == f"/.{folder}"
+    module = ".".join(ours.split(".")[:-1])
+    with pytest.raises(ModuleNotFoundError):
+        importlib.import_module(module)
