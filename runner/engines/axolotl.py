@@ -106,7 +106,10 @@ def _reward(function: str) -> str:
     It first tries to import everything before the last dot, and only a module that isn't there makes it look for a
     directory; a path without any dot would be an empty module name, which is another error.
     """
-    return f"/.{function}" if _is_local(function) else function
+    if not _is_local(function):
+        return function
+    folder, _, name = function.rpartition("/")
+    return f"{folder}/./{name}"
 
 
 def _deepspeed(recipe: Recipe, cpu: bool) -> dict[str, Any]:

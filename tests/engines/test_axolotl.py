@@ -225,7 +225,7 @@ def test_a_reward_models_folder_is_taken_for_no_module(bench: Bench) -> None:
     text += "datasets: [{path: x}]\ntrl: {num_generations: 2, reward_funcs: [scorer, rewards.brevity]}\n"
     ours, theirs = config_of(bench, text)["trl"]["reward_funcs"]
     assert theirs == "rewards.brevity"
-    assert ours == f"/.{folder}"
+    assert ours == f"{bench.project.root}/./scorer"
     module = ".".join(ours.split(".")[:-1])
     with pytest.raises(ModuleNotFoundError):
         importlib.import_module(module)
