@@ -11,14 +11,15 @@ PROFILE ?= full
 override R := $(value R)
 override PROFILE := $(value PROFILE)
 override MODEL := $(value MODEL)
-export R PROFILE MODEL
+override BOX := $(value BOX)
+export R PROFILE MODEL BOX
 # Make takes an argument with `=` for an assignment, and expands it; and with -n this line runs when `validate` does not.
 NAMES_ONLY = case "$$R/$$PROFILE" in (*[!a-z0-9._/-]*) echo "not a recipe's name or a profile" >&2; exit 2;; esac
 
 GRAPH := artifacts/graph.mk
 RECIPE_FILES := $(shell find recipes -name '*.yaml' -o -type d)
 
-.PHONY: help setup list validate show recipe smoke serve doctor env graph schemas smoke-data lock readme check lint test bench clean
+.PHONY: help setup list validate show plan recipe smoke serve doctor env graph schemas smoke-data lock readme check lint test bench clean
 
 help: ## this list
 	@echo "usage: make TARGET [R=phase4/dpo-13b] [PROFILE=smoke] [-j2] [-n]"
@@ -29,6 +30,7 @@ help: ## this list
 	@echo "  make recipe R=phase4/dpo-13b PROFILE=smoke   the whole chain, tiny, on this machine's CPU"
 	@echo "  make recipe R=phase4/dpo-13b                 as written, on the box the recipe names"
 	@echo "  make -n recipe R=phase4/dpo-13b              what would run, and nothing run"
+	@echo "  make plan R=phase4/dpo-13b BOX=8xh100        what it would cost on eight H100"
 
 $(RUNNER): pyproject.toml runner/__init__.py
 	@echo "setting up the runner in $(VENV)"
@@ -51,6 +53,10 @@ validate: $(RUNNER) ## everything wrong with R, or with all recipes
 
 show: $(RUNNER) need-R ## what R will run, and where each value came from
 	@$(RUNNER) show --profile "$$PROFILE" --resolved -- "$$R"
+
+plan: $(RUNNER) ## does R (or each recipe) fit, how fast, how long, what does it cost; BOX=8xh100 for another box
+	@if [ -n "$$R" ]; then set -- -- "$$R"; else set -- --all; fi; \
+	$(RUNNER) plan --profile "$$PROFILE" $${BOX:+--box="$$BOX"} "$$@"
 
 recipe: $(RUNNER) need-R ## run R and what it needs; skips what is up to date
 	@$(RUNNER) validate --quiet --needs --profile "$$PROFILE" -- "$$R"

@@ -54,6 +54,49 @@ CODES: dict[str, tuple[str, str]] = {
     "R013": ("`extends` leads nowhere or in a circle", "The parent must be a recipe, and not this one's own child."),
     "R014": ("`--set` can't be applied", "It takes KEY=VALUE, the key dotted for nested ones; lists are set whole."),
     "R017": ("the new recipe exists", "`runner new` never overwrites."),
+    "R018": (
+        "a box file that makes no sense",
+        "A box file needs `gpus` (per node) and `gpu`; all else comes from the facts about that GPU in data/gpus, and\n"
+        "from defaults: 8 cores and 128 GiB of RAM per GPU, 500 GiB of disk, one node, no price. All of it can be\n"
+        "said, the GPU's own rates too (`bf16_tflops: 900`). A GPU that is not in data/gpus needs `gpu_memory_gib`,\n"
+        "`compute_capability`, `bf16_tflops` (dense) and `memory_gb_s`; several `nodes` need `network_gb_s`.",
+    ),
+    "R019": (
+        "the box file can't be written",
+        "`runner doctor --write-box` overwrites a file only with `--force`; it may hold what somebody has added.",
+    ),
+    "R201": (
+        "it does not fit",
+        "What the recipe must hold at once is more than its box has: memory of one GPU at the worst moment of a\n"
+        "step, RAM of the host, or disk. The place is the key whose change alone would mend it, the harmless ones\n"
+        "first: micro batch (with accumulation, so that the global batch stays), checkpointing, sharding, the\n"
+        "optimizer's states, the adapter, and the sequence length last. `runner plan R --fit` searches all of\n"
+        "them together, and `--fit --write` writes the fastest that fits into the recipe. `runner run R --anyway`\n"
+        "runs it in spite of this.",
+    ),
+    "R202": (
+        "a model that nothing is known about",
+        "A plan is made without the network, from the sizes in the model's config.json. They are known for the\n"
+        "models of data/models, for those in the hub's cache on this machine, and for any local directory with a\n"
+        "config.json.",
+    ),
+    "R203": (
+        "a config without our header",
+        "Any Axolotl config can be planned. The kind is told by its keys: `reward_model`, `rl`,\n"
+        "`pretraining_dataset`, and else it is a finetune. To be checked and run it needs `recipe: 1`, its `kind`\n"
+        "and a `title`.",
+    ),
+    "R204": (
+        "values that make no plan",
+        "The sizes contradict each other or are nonsense, such as a width that its heads don't divide, or\n"
+        "sharding that is not one we know.",
+    ),
+    "R205": (
+        "the recipe can't be changed in place",
+        "`runner plan R --fit --write` changes only the lines of the keys it sets. It never changes a recipe that\n"
+        "came with the runner, and leaves alone what stands behind an anchor, an alias or a merge key, since\n"
+        "others share it.",
+    ),
     "R301": (
         "an engine environment could not be built",
         "pip's own last words are shown; its whole log is kept in the cache.",

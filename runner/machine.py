@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from runner.diagnostics import Diagnostic, Span
+from runner.facts.boxes import Box
 from runner.gpus import Gpu, ask_smi, read_smi, visible
-from runner.plan.boxes import Box
 
 GIB = 1024**3
 HERE = Span("<this machine>")

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from runner import gpus, machine
+from runner.facts.boxes import load_box
 from runner.gpus import Gpu, parse_cuda, parse_gpus, parse_nvlink, visible
 from runner.machine import Machine, check_box, check_compilers, check_driver, probe
-from runner.plan.boxes import load_box
 
 QUERY = """NVIDIA H100 80GB HBM3, 81559, 81007, 580.95.05, 9.0
 NVIDIA H100 80GB HBM3, 81559, 80994, 580.95.05, 9.0

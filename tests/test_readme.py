@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from runner.project import Project
-from runner.report.readme import catalogue, example, fill
+from runner.report.readme import blocks, fill
 from tests.conftest import ROOT, Bench
 
 README = (ROOT / "README.md").read_text()
 
 
 def test_the_generated_parts_are_current() -> None:
-    blocks = {"catalogue": catalogue(Project(ROOT)), "example": example(Project(ROOT))}
-    assert fill(README, blocks) == README, "run `make readme`"
+    assert fill(README, blocks(Project(ROOT))) == README, "run `make readme`"
 
 
 def test_the_example_of_a_mistake_is_what_one_gets(shipped_bench: Bench) -> None:
@@ -21,6 +20,12 @@ def test_the_example_of_a_mistake_is_what_one_gets(shipped_bench: Bench) -> None
     assert done.returncode == 1
     told = done.stderr.split("\n\n")[0]
     assert told in README
+
+
+def test_the_plan_shown_is_what_one_gets(shipped_bench: Bench) -> None:
+    done = shipped_bench.call("plan", "phase4/dpo-13b")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert f"```text\n$ runner plan phase4/dpo-13b\n{done.stdout}```" in README
 
 
 def test_the_two_commands_are_makes() -> None:

@@ -3,23 +3,28 @@
 from __future__ import annotations
 
 import json
+import platform
+import re
 import sys
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 import click
 
 from runner.cli.common import profile_option
 from runner.cli.output import print_diagnostics, wants_colour
-from runner.diagnostics import Diagnostic, sort_diagnostics, to_json
+from runner.diagnostics import Diagnostic, Span, shown_path, sort_diagnostics, to_json
 from runner.engines.environment import environment, environments, locked_engines
+from runner.facts.boxes import box_names
 from runner.launch.fitness import check_machine
 from runner.machine import Machine, check_driver, probe
-from runner.project import find_project
+from runner.project import Project, find_project
+from runner.recipe.box_file import FOLDER, box_text, unknown_gpu
 from runner.recipe.check import box_of
 from runner.recipe.compose import compose
 from runner.recipe.document import Document
-from runner.recipe.load import find_recipe
+from runner.recipe.load import Refused, find_recipe
 
 OK, MISSING, WARNING = "ok", "missing", "warning"
 # below this much memory and disk a smoke run or a first environment gets tight
@@ -41,14 +46,36 @@ class Line:
 @click.argument("recipe", required=False, metavar="[RECIPE]")
 @click.option("--json", "as_json", is_flag=True, help="As JSON.")
 @click.option("--quiet", "-q", is_flag=True, help="Only what this machine lacks for RECIPE.")
+@click.option(
+    "--write-box",
+    "box_path",
+    is_flag=False,
+    flag_value="",
+    metavar="[PATH]",
+    help="Write a box file for this machine: to PATH, to stdout (`-`), or to boxes/HOSTNAME.yaml.",
+)
+@click.option("--force", is_flag=True, help="With --write-box: overwrite.")
 @profile_option
 @click.pass_context
-def command(ctx: click.Context, recipe: str | None, as_json: bool, quiet: bool, profile: str) -> None:
+def command(
+    ctx: click.Context,
+    recipe: str | None,
+    as_json: bool,
+    quiet: bool,
+    box_path: str | None,
+    force: bool,
+    profile: str,
+) -> None:
     """Say what this machine has; with RECIPE, also what it lacks for the box that the recipe is meant for.
 
     Exit code 0, or 1 when a recipe is named and this machine does not meet its box.
     """
     project = find_project()
+    if box_path is not None:
+        if recipe:
+            raise click.UsageError("--write-box is about this machine, not about a recipe: give one of them.")
+        write_box(project, box_path, force)
+        return
     doc = compose(project, find_recipe(project, recipe)) if recipe else None
     if profile == "smoke" and quiet:
         return  # a smoke run fits any machine that can hold its engine
@@ -66,6 +93,35 @@ def command(ctx: click.Context, recipe: str | None, as_json: bool, quiet: bool, 
             click.echo(f"this machine meets the box of {doc.name} ({box_of(doc).name})")
     if doc is not None and any(d.is_error for d in found):
         ctx.exit(1)
+
+
+def write_box(project: Project, path: str, force: bool) -> None:
+    """A box file for this machine at `path`: `-` is stdout, none the project's boxes/. Raises Refused (R019)."""
+    if path not in ("", "-") and not path.endswith((".yaml", ".yml")):
+        raise click.UsageError(f"--write-box: `{path}` is no PATH of a box file, which ends in .yaml; `-` is stdout.")
+    machine = probe(project.root)
+    if path == "-":
+        click.echo(box_text(machine), nl=False)
+    else:
+        file = Path(path) if path else project.root / FOLDER / f"{_hostname()}.yaml"
+        shown = shown_path(str(file))
+        if file.exists() and not force:
+            help = "`--force` overwrites it, or name another PATH"
+            raise Refused(Diagnostic("R019", f"`{shown}` exists already", Span(str(file)), help=help))
+        try:
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_text(box_text(machine), encoding="utf-8")
+        except OSError as error:
+            raise Refused(Diagnostic("R019", f"can't write `{shown}`: {error.strerror}", Span(str(file)))) from None
+        click.echo(f"wrote {shown}")
+    if gpu := unknown_gpu(machine):
+        click.echo(f"note: there are no facts about `{gpu}`; fill in `bf16_tflops` and `memory_gb_s`", err=True)
+
+
+def _hostname() -> str:
+    """Fit for a file's name, and no shipped box's, which would be found in its stead."""
+    name = re.sub(r"[^a-z0-9]+", "-", platform.node().partition(".")[0].lower()).strip("-") or "this-machine"
+    return f"{name}-box" if name in box_names() else name
 
 
 def as_data(machine: Machine, doc: Document | None, found: list[Diagnostic]) -> dict[str, Any]:

@@ -13,13 +13,17 @@ from runner import __version__
 COMMANDS = {
     "list": "The catalogue of recipes",
     "show": "What a recipe will run, and where each value came from",
+    "plan": "Does it fit, how fast, how long, what does it cost",
+    "capacity": "What a box can serve of a model: memory, KV cache, speed",
     "validate": "Everything wrong with recipes, at its line, with the mend",
     "explain": "The long form of a diagnostic code",
     "new": "Start a recipe from another, comments kept",
     "render": "Write what a run would execute, and run nothing",
     "run": "Run a recipe",
+    "probe": "Measure a few steps of a recipe here, beside what the plan says",
     "last": "The newest finished run of a recipe, and what it left",
     "graph": "Write the makefile that chains the recipes",
+    "calibrate": "Refit the plan from measurements, and show the error before and after",
     "doctor": "What this machine has and lacks",
     "env": "Engine environments: list, build, remove",
 }
@@ -27,6 +31,7 @@ EPILOG = """
 \b
 Examples:
   runner validate phase4/dpo-13b
+  runner plan phase4/dpo-13b --box 8xh100
   runner run phase4/dpo-13b --profile smoke
   runner new phase4/my-dpo --from phase4/dpo-13b
 """

@@ -1,4 +1,4 @@
-"""`runner run`: check, render, run, record."""
+"""`runner run`: check, plan, render, run, record."""
 
 from __future__ import annotations
 
@@ -10,8 +10,11 @@ from runner.cli.progress import RunView, build_view
 from runner.diagnostics import shown_path
 from runner.engines import load_engine
 from runner.engines.environment import ensure, environment
-from runner.launch.supervise import Outcome, execute, prepare, refuse_machine
-from runner.recipe.resolve import refuse_missing
+from runner.launch.measured import foreseen, predicted
+from runner.launch.supervise import Outcome, Prepared, execute, prepare, refuse_machine
+from runner.plan.types import Plan
+from runner.project import Project
+from runner.recipe.resolve import Recipe, refuse_missing
 
 
 @click.command()
@@ -19,30 +22,50 @@ from runner.recipe.resolve import refuse_missing
 @profile_option
 @set_option
 @click.option("--force", is_flag=True, help="Run again even where a finished run of the same recipe is there.")
+@click.option("--anyway", is_flag=True, help="Run even where the plan says that it can't fit.")
 @click.pass_context
-def command(ctx: click.Context, recipe: str, profile: str, sets: tuple[str, ...], force: bool) -> None:
+def command(
+    ctx: click.Context, recipe: str, profile: str, sets: tuple[str, ...], force: bool, anyway: bool
+) -> None:
     """Run a recipe on this machine and record what happened.
 
-    A finished run of the unchanged recipe is not run again; an unfinished one goes on from its newest checkpoint.
-    Exit code 4 when the engine failed.
+    A finished run of the unchanged recipe is not run again; an unfinished one goes on from its newest checkpoint. What
+    the plan says can't fit is refused (R201). Exit code 4 when the engine failed.
     """
     project, opened, warnings = open_recipe(recipe, profile, sets)
     print_diagnostics(warnings)
     refuse_missing(opened)
     refuse_machine(project, opened)
-    plan = prepare(project, opened, force=force, as_written=not sets)
-    if plan.finished is not None:
-        click.echo(f"{opened.name} ({profile}): up to date, run {plan.finished.id}")
+    prepared = prepare(project, opened, force=force, as_written=not sets)
+    if prepared.finished is not None:
+        click.echo(f"{opened.name} ({profile}): up to date, run {prepared.finished.id}")
         return
-    env = environment(load_engine(opened.engine).ENVIRONMENT)
-    if not env.ready:
-        with build_view(env) as report:
-            ensure(env, report)
-    with RunView(opened, load_engine(opened.engine).steps(opened)) as view:
-        outcome = execute(project, opened, plan, view.watch)
+    plan = foreseen(opened)
+    if not anyway:
+        refuse_too_large(plan, opened)
+    outcome = run_prepared(project, opened, prepared, plan)
     _tell(outcome, opened.name)
     if outcome.status != "finished":
         ctx.exit(130 if outcome.status == "interrupted" else 4)
+
+
+def refuse_too_large(plan: Plan | None, recipe: Recipe) -> None:
+    """Raises Refused (R201) where the plan can't fit its box; the smoke profile fits anywhere."""
+    from runner.plan.verdict import refuse_unfit
+
+    if plan is not None and recipe.profile != "smoke":
+        refuse_unfit(plan, recipe)
+
+
+def run_prepared(project: Project, recipe: Recipe, prepared: Prepared, plan: Plan | None) -> Outcome:
+    """Builds the engine's environment where it is not there yet, and shows the run as it goes."""
+    engine = load_engine(recipe.engine)
+    env = environment(engine.ENVIRONMENT)
+    if not env.ready:
+        with build_view(env) as report:
+            ensure(env, report)
+    with RunView(recipe, engine.steps(recipe)) as view:
+        return execute(project, recipe, prepared, view.watch, predicted(plan) if plan is not None else None)
 
 
 def _tell(outcome: Outcome, name: str) -> None:
@@ -52,7 +75,15 @@ def _tell(outcome: Outcome, name: str) -> None:
         for output in outcome.outputs:
             size = output["bytes"] / 1024**2
             click.echo(f"  {output['name']} ({output['type']}, {size:,.1f} MiB): {where}/{output['path']}")
-    elif outcome.status == "interrupted":
+    else:
+        tell_failure(outcome, name)
+    if outcome.comparison:
+        click.echo(f"  {outcome.comparison}")
+
+
+def tell_failure(outcome: Outcome, name: str) -> None:
+    where = shown_path(str(outcome.run))
+    if outcome.status == "interrupted":
         click.echo(f"{name}: interrupted; run it again to go on from the newest checkpoint", err=True)
     else:
         click.echo(f"error: {name}: the engine failed in step `{outcome.part}` (exit code {outcome.code})", err=True)

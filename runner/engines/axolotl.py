@@ -8,6 +8,7 @@ from typing import Any
 
 from runner.engines import Step
 from runner.engines.deepspeed import deepspeed_config
+from runner.facts.boxes import Box
 from runner.recipe.resolve import Recipe
 
 ENVIRONMENT = "axolotl"
@@ -45,10 +46,11 @@ def _what(recipe: Recipe) -> str:
     return f"{method}" + (f" with {adapter}" if adapter else "")
 
 
-def ranks(recipe: Recipe) -> int:
+def ranks(recipe: Recipe, box: Box | None = None) -> int:
     """Training processes: one per GPU of the box; on a CPU two where the recipe shards, else one."""
-    if recipe.box.gpus:
-        return recipe.box.gpus
+    box = box or recipe.box
+    if box.gpus:
+        return box.total_gpus
     return CPU_RANKS if recipe.values.get("deepspeed") else 1
 
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+from runner.launch.resident import Resident
 from runner.record import LOG, read_metrics
 
 POLL_S = 0.2
@@ -37,13 +38,15 @@ class Progress:
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """How it ended: exit code, seconds of each part of launch.sh, peak resident memory of a process in GiB."""
+    """How it ended: exit code, seconds of each part of launch.sh, and memory in GiB: the most that one process had
+    resident, and the most that all had together in each part (empty where the system does not tell)."""
 
     code: int
     interrupted: bool
     seconds: float
     parts: dict[str, float]
     peak_rss_gib: float
+    resident_gib: dict[str, float]
 
 
 Watch = Callable[[Progress], None]
@@ -68,10 +71,11 @@ def launch(run: Path, watch: Watch, *, environment: dict[str, str] | None = None
             start_new_session=True,
             env={**os.environ, **(environment or {}), MARK: str(run)},
         )
-        stopper = _Stopper(process, asked)
+        stopper, resident = _Stopper(process, asked), Resident(process.pid)
         try:
             while process.poll() is None:
                 follower.look()
+                resident.look(follower.progress.part)
                 stopper.look()
                 time.sleep(POLL_S)
         finally:
@@ -81,7 +85,14 @@ def launch(run: Path, watch: Watch, *, environment: dict[str, str] | None = None
         follower.look()
     usage = resource.getrusage(resource.RUSAGE_CHILDREN)
     seconds = time.monotonic() - started
-    return Ended(process.returncode, bool(asked), seconds, follower.durations(seconds), usage.ru_maxrss / 1024**2)
+    return Ended(
+        code=process.returncode,
+        interrupted=bool(asked),
+        seconds=seconds,
+        parts=follower.durations(seconds),
+        peak_rss_gib=usage.ru_maxrss / 1024**2,
+        resident_gib={part: held / 1024**3 for part, held in resident.peaks.items()},
+    )
 
 
 class _Follower:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from runner.engines import load_engine
 from runner.engines.environment import environment
 from runner.launch.fitness import check_machine
 from runner.launch.local import Ended, Progress, launch
+from runner.launch.measured import measured, one_line
 from runner.machine import probe
 from runner.project import Project
 from runner.recipe.load import Refused
@@ -41,14 +42,16 @@ from runner.record import (
 from runner.render import render
 
 LOG_TAIL = 64 * 1024
+# trials are kept apart from runs, below this folder of artifacts/
+PROBES = ".probes"
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class Prepared:
     """What `execute` will do. `finished` is an equal run that makes it needless, `resume` an unfinished equal one.
 
     Only a run `as_written`, without `--set`, becomes `latest` and `done`: others must not find a trial of five steps
-    in the place of the model that they need.
+    in the place of the model that they need. `place` is its folder below artifacts/, the recipe's name where empty.
     """
 
     files: dict[str, str]
@@ -56,6 +59,7 @@ class Plan:
     finished: Run | None
     resume: Run | None
     as_written: bool = True
+    place: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +74,8 @@ class Outcome:
     outputs: list[dict[str, Any]]
     headline: str
     error: str
+    measured: dict[str, Any] = field(default_factory=dict)
+    comparison: str = ""
 
 
 def refuse_machine(project: Project, recipe: Recipe) -> None:
@@ -81,7 +87,7 @@ def refuse_machine(project: Project, recipe: Recipe) -> None:
         raise Refused(*found)
 
 
-def prepare(project: Project, recipe: Recipe, *, force: bool = False, as_written: bool = True) -> Plan:
+def prepare(project: Project, recipe: Recipe, *, force: bool = False, as_written: bool = True) -> Prepared:
     files = render(recipe)
     digest = fingerprint(recipe, files)
     earlier = runs(project, recipe.name, recipe.profile)
@@ -91,8 +97,14 @@ def prepare(project: Project, recipe: Recipe, *, force: bool = False, as_written
     if finished is not None and not force:
         if as_written:
             _publish(project, recipe, finished.path)
-        return Plan(files, digest, finished, None, as_written)
-    return Plan(files, digest, None, None if force else resume, as_written)
+        return Prepared(files, digest, finished, None, as_written)
+    return Prepared(files, digest, None, None if force else resume, as_written)
+
+
+def prepare_probe(recipe: Recipe) -> Prepared:
+    """A trial: always a fresh run, in a place of its own."""
+    files = render(recipe)
+    return Prepared(files, fingerprint(recipe, files), None, None, False, f"{PROBES}/{recipe.name}")
 
 
 def _publish(project: Project, recipe: Recipe, run: Path) -> None:
@@ -100,14 +112,23 @@ def _publish(project: Project, recipe: Recipe, run: Path) -> None:
     mark_done(project, recipe.name, recipe.profile)
 
 
-def execute(project: Project, recipe: Recipe, plan: Plan, watch: Callable[[Progress], None]) -> Outcome:
-    """Write the files, run them, record the result. Raises Refused (R411) when another run of this recipe is on."""
-    folder = profile_dir(project, recipe.name, recipe.profile)
+def execute(
+    project: Project,
+    recipe: Recipe,
+    prepared: Prepared,
+    watch: Callable[[Progress], None],
+    predicted: dict[str, Any] | None = None,
+) -> Outcome:
+    """Write the files, run them, record the result and beside it what was `predicted`, by the plan's dotted names.
+
+    Raises Refused: R411 when another run of this recipe is on, R412 when artifacts/ can't be written.
+    """
+    folder = profile_dir(project, prepared.place or recipe.name, recipe.profile)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         lock = FileLock(folder / ".lock")
         with lock.acquire(blocking=False):
-            return _execute(project, recipe, plan, watch)
+            return _execute(project, recipe, prepared, watch, predicted or {})
     except Timeout:
         raise Refused(
             Diagnostic(
@@ -128,10 +149,18 @@ def execute(project: Project, recipe: Recipe, plan: Plan, watch: Callable[[Progr
         ) from None
 
 
-def _execute(project: Project, recipe: Recipe, plan: Plan, watch: Callable[[Progress], None]) -> Outcome:
-    run = plan.resume.path if plan.resume else new_run_dir(project, recipe.name, recipe.profile)
-    write_files(run, plan.files)
-    record = _start_record(recipe, plan, run)
+def _execute(
+    project: Project,
+    recipe: Recipe,
+    prepared: Prepared,
+    watch: Callable[[Progress], None],
+    predicted: dict[str, Any],
+) -> Outcome:
+    place = prepared.place or recipe.name
+    run = prepared.resume.path if prepared.resume else new_run_dir(project, place, recipe.profile)
+    write_files(run, prepared.files)
+    record = _start_record(recipe, prepared, run)
+    record["predicted"] = predicted
     write_json(run / RECORD, record)
     parts: list[str] = []
 
@@ -145,26 +174,28 @@ def _execute(project: Project, recipe: Recipe, plan: Plan, watch: Callable[[Prog
     )
     metrics = final_metrics(run)
     outcome = _judge(recipe, run, ended, parts[-1] if parts else "start", metrics)
+    found = measured(recipe, run, ended, metrics)
+    outcome = replace(outcome, measured=found, comparison=one_line(predicted, found))
     record.update(
         status=outcome.status,
         finished=now(),
         seconds=round(record["seconds"] + ended.seconds, 3),
         exit_code=ended.code,
         parts={k: round(record["parts"].get(k, 0) + v, 3) for k, v in {**record["parts"], **ended.parts}.items()},
-        measured={"peak_process_rss_gib": round(ended.peak_rss_gib, 3)},
+        measured=found,
         metrics=metrics,
         outputs=outcome.outputs,
         error=outcome.error or None,
     )
     write_json(run / RECORD, record)
-    if outcome.status == "finished" and plan.as_written:
+    if outcome.status == "finished" and prepared.as_written:
         _publish(project, recipe, run)
     return outcome
 
 
-def _start_record(recipe: Recipe, plan: Plan, run: Path) -> dict[str, Any]:
+def _start_record(recipe: Recipe, prepared: Prepared, run: Path) -> dict[str, Any]:
     env = environment(load_engine(recipe.engine).ENVIRONMENT)
-    earlier = plan.resume.record if plan.resume else {}
+    earlier = prepared.resume.record if prepared.resume else {}
     return {
         "format": FORMAT,
         "run": run.name,
@@ -174,7 +205,7 @@ def _start_record(recipe: Recipe, plan: Plan, run: Path) -> dict[str, Any]:
         "profile": recipe.profile,
         "title": recipe.title,
         "box": recipe.box.name,
-        "fingerprint": plan.fingerprint,
+        "fingerprint": prepared.fingerprint,
         "status": "running",
         "started": earlier.get("started", now()),
         "resumed": [*earlier.get("resumed", []), now()] if earlier else [],

@@ -10,8 +10,8 @@ from pathlib import Path as FilePath
 from typing import TYPE_CHECKING, Any
 
 from runner.diagnostics import Diagnostic, sort_diagnostics
-from runner.plan.boxes import Box, box_names, load_box
-from runner.plan.models import Model, find_model, from_config
+from runner.facts.boxes import Box, box_names, load_box
+from runner.facts.models import Model, find_model, from_config
 from runner.recipe.document import Document, Node, Path, dotted
 from runner.recipe.kinds import engine_of, kind_names, kind_schema
 from runner.recipe.load import MAX_TOLD, nearest_word, printable

@@ -1,4 +1,4 @@
-"""Kinds of recipe, found by looking: one schemas/<kind>.schema.json each."""
+"""Kinds of recipe, found by looking: one schemas/<kind>.schema.json each, which says under `x-runner` what runs it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,14 @@ from runner.project import shipped
 
 
 def kind_names() -> list[str]:
-    return sorted(p.name.removesuffix(".schema.json") for p in shipped("schemas").glob("*.schema.json"))
+    return list(_kinds())
+
+
+@cache
+def _kinds() -> tuple[str, ...]:
+    """Other schemas lie there too: plan.schema.json describes what `runner plan --json` prints."""
+    files = sorted(shipped("schemas").glob("*.schema.json"))
+    return tuple(f.name.removesuffix(".schema.json") for f in files if '"x-runner"' in f.read_text())
 
 
 @cache

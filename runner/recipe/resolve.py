@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from runner.diagnostics import Diagnostic
-from runner.plan.boxes import Box
-from runner.plan.models import Model, catalogue
+from runner.facts.boxes import Box
+from runner.facts.models import Model, catalogue
 from runner.project import Project, shipped
 from runner.recipe.artifacts import REFERENCE, Output, outputs_of
 from runner.recipe.check import box_of, model_of

@@ -17,7 +17,7 @@ from typing import Any
 import yaml
 
 from runner.diagnostics import Diagnostic, Span
-from runner.plan.models import Model
+from runner.facts.models import Model
 from runner.project import Project, shipped
 from runner.recipe.document import Document, make_node, merge
 from runner.recipe.load import Refused
@@ -109,6 +109,11 @@ def smoke_dir(project: Project) -> Path:
     return project.artifacts / ".smoke"
 
 
+def shrunk(config: dict[str, Any]) -> dict[str, Any]:
+    """What the smoke profile makes of a model's config."""
+    return shrink(config, _profile()["tiny"])
+
+
 def shrink(config: dict[str, Any], limits: dict[str, Any]) -> dict[str, Any]:
     """The same architecture, tiny: sizes capped, ratios that change the code path (grouped heads, experts) kept."""
     small = {k: v for k, v in config.items() if k not in limits["drop"]}
@@ -119,7 +124,12 @@ def shrink(config: dict[str, Any], limits: dict[str, Any]) -> dict[str, Any]:
             small[key] = min(small[key], cap)
     if heads and groups:
         small["num_key_value_heads"] = small["num_attention_heads"] if groups == heads else 2
-    if "num_experts_per_tok" in small:
-        small["num_experts_per_tok"] = min(small["num_experts_per_tok"], small["num_local_experts"])
+    experts = small.get("num_local_experts") or small.get("num_experts")
+    if experts and "num_experts_per_tok" in small:
+        small["num_experts_per_tok"] = min(small["num_experts_per_tok"], max(1, experts // 2))
+    # what a model that sees is put together from
+    small.update(
+        {k: shrink(small[k], limits) for k in ("text_config", "vision_config") if isinstance(small.get(k), dict)}
+    )
     small.update(limits["set"])
     return small

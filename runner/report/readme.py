@@ -1,4 +1,4 @@
-"""The generated parts of README.md: the catalogue, and a recipe beside what it renders."""
+"""The generated parts of README.md: the catalogue, a recipe beside what it renders, and its plan."""
 
 from __future__ import annotations
 
@@ -7,12 +7,15 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from runner.plan.make import make_plan
 from runner.project import Project, find_project
 from runner.recipe.compose import compose
 from runner.recipe.graph import Library
 from runner.recipe.load import find_recipe
 from runner.recipe.resolve import resolve
 from runner.render import render
+from runner.report.ink import Ink
+from runner.report.plan_text import page
 from runner.report.taken import read
 
 EXAMPLE = "phase4/dpo-13b"
@@ -75,6 +78,14 @@ def example(project: Project) -> str:
     return "\n".join(shown)
 
 
+def plan(project: Project) -> str:
+    """What `runner plan` says of the example."""
+    doc = compose(project, find_recipe(project, EXAMPLE))
+    recipe = resolve(project, doc, "full", lambda name, profile: None, library=Library(project))
+    lines = page(make_plan(recipe), Ink())
+    return "\n".join(["```text", f"$ runner plan {EXAMPLE}", *lines, "```"])
+
+
 def fill(text: str, blocks: dict[str, str]) -> str:
     """`text` with what stands between `<!-- NAME -->` and `<!-- /NAME -->` replaced. KeyError for a lost mark."""
     for name, content in blocks.items():
@@ -85,11 +96,14 @@ def fill(text: str, blocks: dict[str, str]) -> str:
     return text
 
 
+def blocks(project: Project) -> dict[str, str]:
+    return {"catalogue": catalogue(project), "example": example(project), "plan": plan(project)}
+
+
 def main() -> None:
     project = find_project()
     readme = Path(sys.argv[1])
-    blocks = {"catalogue": catalogue(project), "example": example(project)}
-    readme.write_text(fill(readme.read_text(), blocks))
+    readme.write_text(fill(readme.read_text(), blocks(project)))
 
 
 if __name__ == "__main__":

@@ -15,6 +15,8 @@ from runner.engines import locks
 from runner.engines.environment import READY, environment
 from runner.gpus import Gpu
 from runner.machine import Machine
+from runner.recipe.box_file import find_box
+from runner.recipe.load import Refused
 
 H100 = Gpu("NVIDIA H100 80GB HBM3", 79.6, 79.1, "sm_90")
 BIG = Machine(
@@ -159,3 +161,48 @@ def test_env_build_knows_its_engines(monkeypatch: pytest.MonkeyPatch) -> None:
     result = invoke("build", "axolotle")
     assert result.exit_code == 2
     assert "axolotl" in result.stderr
+
+
+def test_a_box_file_for_this_machine(monkeypatch: pytest.MonkeyPatch, project: Path) -> None:
+    monkeypatch.setattr(doctor.platform, "node", lambda: "GPU_box-7.example.org")
+    done = run(monkeypatch, BIG, "--write-box")
+    file = project / "boxes" / "gpu-box-7.yaml"
+    assert (done.exit_code, done.stderr) == (0, "")
+    assert done.stdout == f"wrote {file}\n"
+    box = find_box("gpu-box-7", project)
+    assert (box.gpus, box.gpu, box.gpu_memory_gib, box.cores, box.ram_gib) == (2, H100.name, 79.1, 52, 442)
+    assert box.disk_gib == 2000
+    assert run(monkeypatch, BIG, "--write-box", "-").stdout == file.read_text()
+
+
+def test_a_box_file_is_not_overwritten(monkeypatch: pytest.MonkeyPatch, project: Path) -> None:
+    file = project / "mine.yaml"
+    file.write_text("gpus: 0\n")
+    with pytest.raises(Refused) as caught:
+        CliRunner().invoke(doctor.command, ["--write-box", str(file)], catch_exceptions=False)
+    (found,) = caught.value.diagnostics
+    assert (found.code, found.help) == ("R019", "`--force` overwrites it, or name another PATH")
+    assert file.read_text() == "gpus: 0\n"
+    assert run(monkeypatch, SMALL, "--write-box", str(file), "--force").exit_code == 0
+    assert find_box(str(file), project).cores == 2
+    result = run(monkeypatch, SMALL, "--write-box", str(file / "below" / "it.yaml"))
+    assert isinstance(result.exception, Refused)
+    assert result.exception.diagnostics[0].message.startswith("can't write `")
+
+
+@pytest.mark.parametrize("args", [("--write-box", "phase4/plain"), ("phase4/plain", "--write-box")])
+def test_write_box_is_not_about_a_recipe(args: tuple[str, ...], monkeypatch: pytest.MonkeyPatch) -> None:
+    result = run(monkeypatch, BIG, *args)
+    assert result.exit_code == 2
+    assert "--write-box" in result.stderr
+
+
+def test_a_gpu_without_facts_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    result = run(monkeypatch, replace(BIG, gpus=(Gpu("NVIDIA GB10", 0.0, 0.0, "sm_121"),)), "--write-box", "-")
+    assert result.exit_code == 0
+    assert "no facts about `NVIDIA GB10`; fill in `bf16_tflops` and `memory_gb_s`" in result.stderr
+
+
+def test_a_host_called_like_a_shipped_box(monkeypatch: pytest.MonkeyPatch, project: Path) -> None:
+    monkeypatch.setattr(doctor.platform, "node", lambda: "cpu")
+    assert run(monkeypatch, SMALL, "--write-box").stdout == f"wrote {project / 'boxes' / 'cpu-box.yaml'}\n"

@@ -82,7 +82,7 @@ def test_what_changes_is_built_again_with_what_stands_on_it(chained: Bench) -> N
         "templates/axolotl/launch.sh.j2",
         "runner/jobs/axolotl_plugin.py",
         "runner/engines/locks/axolotl.txt",
-        "data/models/llama-2-13b.yaml",
+        "data/models/llama.yaml",
         "data/smoke/profile.yaml",
     ],
 )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from runner.plan.models import catalogue, find_model
+from runner.facts.models import catalogue, find_model
 from runner.recipe.compose import compose
 from runner.recipe.resolve import resolve
 from tests.conftest import BODY, HEADER, Bench

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from runner.plan.models import catalogue
+from runner.facts.families import architecture_of
+from runner.facts.models import catalogue
 from runner.project import Project
 from runner.recipe.check import check, model_of
 from runner.recipe.compose import compose
@@ -198,15 +199,17 @@ def test_every_known_model_has_a_tiny_form_of_its_family(name: str) -> None:
     assert not set(limits["drop"]) & set(tiny) - set(limits["set"])
     for key, cap in limits["cap"].items():
         assert tiny.get(key, 0) <= cap
-    heads = tiny.get("num_attention_heads") or tiny.get("n_head")
-    width = tiny.get("hidden_size") or tiny.get("n_embd")
+    config, tiny = config.get("text_config", config), tiny.get("text_config", tiny)
+    heads = next(tiny[k] for k in ("num_attention_heads", "n_head", "n_heads", "num_heads") if k in tiny)
+    width = next(tiny[k] for k in ("hidden_size", "n_embd", "d_model") if k in tiny)
     assert width % heads == 0
+    assert architecture_of(tiny).parameters < 10e6
     if "num_key_value_heads" in config:
         assert heads % tiny["num_key_value_heads"] == 0
         grouped = config["num_key_value_heads"] < config["num_attention_heads"]
         assert (tiny["num_key_value_heads"] < heads) == grouped
-    if "num_local_experts" in config:
-        assert tiny["num_experts_per_tok"] == config["num_experts_per_tok"] < tiny["num_local_experts"]
+    if "num_experts_per_tok" in config:
+        assert tiny["num_experts_per_tok"] < (tiny.get("num_local_experts") or tiny["num_experts"])
 
 
 def test_a_model_that_is_small_already_is_left_so() -> None:

@@ -15,8 +15,8 @@ from functools import cache
 from typing import Any, Literal
 
 from runner.diagnostics import Diagnostic, Severity, Span
-from runner.plan.boxes import Box
-from runner.plan.models import Model
+from runner.facts.boxes import Box
+from runner.facts.models import Model
 from runner.recipe.document import Document, Node, parse_path
 
 

@@ -1,0 +1,183 @@
+"""`runner plan`: what a recipe will cost, before it costs anything."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+from pathlib import Path
+
+import click
+
+from runner.cli.common import profile_option, set_option
+from runner.cli.output import counted, print_diagnostics, wants_colour
+from runner.diagnostics import Diagnostic, Span
+from runner.facts.boxes import Box
+from runner.plan.as_json import search_to_json, to_json
+from runner.plan.lenient import SENSELESS, open_any, senseless
+from runner.plan.make import make_plan
+from runner.plan.reading import Unplannable
+from runner.plan.types import Plan
+from runner.plan.verdict import called, unfit
+from runner.project import Project, find_project
+from runner.recipe.box_file import find_box
+from runner.recipe.graph import Library
+from runner.recipe.load import Refused, find_recipe, printable
+from runner.recipe.resolve import Recipe
+from runner.record import latest
+from runner.report.ink import Ink
+from runner.report.plan_text import page
+
+
+@click.command()
+@click.argument("recipe", required=False, metavar="[RECIPE]")
+@click.option("--box", "box_name", metavar="NAME|PATH", help="Plan for this machine instead of the recipe's own.")
+@profile_option
+@set_option
+@click.option("--price", type=click.FloatRange(min=0), metavar="USD", help="USD per hour of the whole box.")
+@click.option("--all", "every", is_flag=True, help="A line for every recipe.")
+@click.option("--fit", is_flag=True, help="Search the knobs for the fastest plan that fits.")
+@click.option("--write", is_flag=True, help="With --fit: write the best into the recipe, comments kept.")
+@click.option("--json", "as_json", is_flag=True, help="As JSON; schemas/plan.schema.json describes it.")
+@click.pass_context
+def command(
+    ctx: click.Context,
+    recipe: str | None,
+    box_name: str | None,
+    profile: str,
+    sets: tuple[str, ...],
+    price: float | None,
+    every: bool,
+    fit: bool,
+    write: bool,
+    as_json: bool,
+) -> None:
+    """Say whether a recipe fits its box, what fills the memory, how fast it goes, how long it takes, what it costs.
+
+    RECIPE is a recipe's name, or the path of any Axolotl config. What `runner validate` would refuse is told, and
+    planned all the same. Exit code 0 when it fits, 1 when it does not or can't be planned.
+    """
+    _refuse_combinations(recipe, profile, sets, every, fit, write)
+    project = find_project()
+    box = find_box(box_name, project.root) if box_name else None
+    if every:
+        fits = _all(project, profile, box, price, as_json)
+    else:
+        opened, found = _open(Library(project, profile), find_recipe(project, str(recipe)), sets, box)
+        if fit:
+            fits = _fit(project, opened, found, box, write=write, as_json=as_json)
+        else:
+            fits = _one(opened, found, box, price, as_json)
+    if not fits:
+        ctx.exit(1)
+
+
+def _refuse_combinations(
+    recipe: str | None, profile: str, sets: tuple[str, ...], every: bool, fit: bool, write: bool
+) -> None:
+    if bool(recipe) == every:
+        raise click.UsageError("name a recipe, or give --all for every one")
+    if every and (fit or sets):
+        raise click.UsageError("--all goes with neither --fit nor --set")
+    if write and not fit:
+        raise click.UsageError("--write goes with --fit")
+    if write and (sets or profile != "full"):
+        raise click.UsageError("--write changes the recipe as it is written: it goes with neither --set nor --profile")
+
+
+def _open(library: Library, file: Path, sets: tuple[str, ...], box: Box | None) -> tuple[Recipe, list[Diagnostic]]:
+    return open_any(library, file, lambda r, p: latest(library.project, r, p), sets=sets, box=box)
+
+
+def planned(recipe: Recipe, found: list[Diagnostic], box: Box | None, price: float | None = None) -> Plan:
+    """Raises Refused with what was found before, and why there is no plan (R202, R204)."""
+    try:
+        return make_plan(recipe, box, price=price)
+    except Unplannable as error:
+        raise Refused(*found, _unknown_model(recipe, str(error))) from None
+    except SENSELESS as error:
+        if not isinstance(error, ValueError) and not any(d.is_error for d in found):
+            raise
+        raise Refused(*found, senseless(recipe.doc, error)) from None
+
+
+def _unknown_model(recipe: Recipe, name: str) -> Diagnostic:
+    node = recipe.doc.keys.get("base_model")
+    return Diagnostic(
+        "R202",
+        f"nothing is known about the model `{printable(name)}`" if name else "the recipe names no model",
+        node.span if node is not None else Span(recipe.doc.file, 1, 1),
+        notes=("a plan is made without the network, from the model's config.json",),
+        help="name a local directory with its config.json, or one of the models in `data/models`",
+    )
+
+
+def _one(recipe: Recipe, found: list[Diagnostic], box: Box | None, price: float | None, as_json: bool) -> bool:
+    plan = planned(recipe, found, box, price)
+    told = [*found, unfit(plan, recipe, box)] if plan.fits == "no" else found
+    _tell(told, recipe)
+    if as_json:
+        click.echo(json.dumps(to_json(plan, told), indent=1, allow_nan=False))
+    else:
+        click.echo("\n".join(page(plan, _ink())))
+    return plan.fits != "no"
+
+
+def _tell(found: list[Diagnostic], recipe: Recipe) -> None:
+    print_diagnostics(found)
+    errors = sum(d.is_error and d.code != "R201" for d in found)
+    if errors:
+        click.echo(
+            f"planned all the same; `runner run` would refuse {called(recipe)} for {counted(errors, 'error')}", err=True
+        )
+        click.echo(err=True)
+
+
+def _all(project: Project, profile: str, box: Box | None, price: float | None, as_json: bool) -> bool:
+    from runner.report.plan_tables import catalogue
+
+    library, plans, refused = Library(project, profile), [], []
+    for file in project.all_recipes():
+        try:
+            opened, found = _open(library, file, (), box)
+            plans.append(planned(opened, found, box, price))
+        except Refused as refusal:
+            refused += refusal.diagnostics
+    print_diagnostics(refused)
+    if as_json:
+        click.echo(json.dumps({"plans": [to_json(plan) for plan in plans]}, indent=1, allow_nan=False))
+    else:
+        for line in catalogue(plans, _ink()):
+            click.echo(line)
+    return not refused and all(plan.fits != "no" for plan in plans)
+
+
+def _fit(
+    project: Project, recipe: Recipe, found: list[Diagnostic], box: Box | None, *, write: bool, as_json: bool
+) -> bool:
+    from runner.plan.fit import search
+    from runner.recipe.edit import write as write_settings
+    from runner.report.plan_tables import frontier
+
+    plan = planned(recipe, found, box)  # says what is wrong before hundreds of plans do
+    result = search(recipe, box)
+    told = [*found, unfit(plan, recipe, box)] if result.best is None else found
+    _tell(told, recipe)
+    if as_json:
+        click.echo(json.dumps(search_to_json(result), indent=1, allow_nan=False))
+    else:
+        for line in frontier(result, _ink()):
+            click.echo(line)
+    if write and result.best is not None:
+        changed = write_settings(project, Path(recipe.doc.file), result.best.settings)
+        for sentence in result.best.changes_learning:
+            click.echo(f"note: learned differently: {sentence}", err=True)
+        click.echo(changed or f"{called(recipe)}: nothing to change", err=as_json)
+    return result.best is not None
+
+
+def _ink() -> Ink:
+    if not wants_colour(sys.stdout):
+        return Ink()
+    unicode = (sys.stdout.encoding or "").lower().startswith("utf")
+    return Ink(colour=unicode, width=max(60, min(100, shutil.get_terminal_size().columns)))

@@ -1,0 +1,76 @@
+"""Recipe x Box -> Plan."""
+
+from __future__ import annotations
+
+from runner.facts.boxes import Box
+from runner.plan.disk import disk
+from runner.plan.efficiency import Efficiency, load_efficiency
+from runner.plan.fits import memory, verdict
+from runner.plan.host import host_ram
+from runner.plan.memory.peak import peak
+from runner.plan.memory.states import trained_parameters
+from runner.plan.reading import read_workload
+from runner.plan.speed import speed
+from runner.plan.steps import length_of
+from runner.plan.types import Cost, Length, Plan, Speed
+from runner.plan.workload import Workload
+from runner.recipe.resolve import Recipe
+
+# A run draws most of a GPU's limit while it computes, and its share of the host besides: ML.ENERGY's measurements of
+# training (You et al. 2023, "Zeus") lie between 0.7 and 0.95 of the limit.
+POWER_SHARE = 0.85
+HOST_WATTS_PER_GPU = 150.0
+
+
+def make_plan(
+    recipe: Recipe, box: Box | None = None, *, price: float | None = None, fitted: Efficiency | None = None
+) -> Plan:
+    """`box` instead of the recipe's own; `price` in USD per hour of the whole box instead of the box's.
+
+    Raises Unplannable where the model is not known without the network, ValueError where its config makes no sense.
+    """
+    fitted = fitted or load_efficiency()
+    w = read_workload(recipe, box)
+    length = length_of(recipe, w)
+    found = memory(w, peak(w), fitted)
+    fast = speed(w, fitted)
+    host, stored = host_ram(recipe, w), disk(recipe, w, length)
+    return Plan(
+        recipe=recipe.name,
+        kind=recipe.kind,
+        profile=recipe.profile,
+        box=w.box.name,
+        gpus=w.box.total_gpus,
+        model=recipe.model.name if recipe.model else w.architecture.model_type,
+        parameters=w.architecture.parameters,
+        active_parameters=w.architecture.active_parameters,
+        trained_parameters=trained_parameters(w).count,
+        components=w.architecture.components(),
+        global_batch=w.global_batch,
+        step_tokens=w.step_tokens,
+        memory=found,
+        host=host,
+        disk=stored,
+        fits=verdict(found, host, stored),
+        speed=fast,
+        length=length,
+        cost=_cost(w, fast, length, w.box.price_usd_per_hour if price is None else price),
+        notes=_notes(w),
+    )
+
+
+def _cost(w: Workload, fast: Speed | None, length: Length, price: float) -> Cost:
+    if fast is None or length.steps is None:
+        return Cost(None, None, None, price)
+    seconds = fast.step_s.times(length.steps)
+    full = length.steps * w.step_tokens
+    if length.tokens and length.tokens < full:
+        seconds = seconds.times(length.tokens / full)  # samples are shorter than the sequences planned for
+    hours = seconds.times(1 / 3600)
+    watts = w.box.facts.watts if w.box.facts is not None else 0.0
+    kilowatts = w.box.total_gpus * (watts * POWER_SHARE + HOST_WATTS_PER_GPU) / 1000
+    return Cost(hours, hours.times(price) if price else None, hours.times(kilowatts), price)
+
+
+def _notes(w: Workload) -> tuple[str, ...]:
+    return w.architecture.notes

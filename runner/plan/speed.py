@@ -1,0 +1,96 @@
+"""Work x hardware x fitted efficiencies -> seconds of a step, tokens per second, utilisation."""
+
+from __future__ import annotations
+
+from runner.facts.gpus import GpuFacts
+from runner.plan.efficiency import BY_GENERATION, Efficiency
+from runner.plan.types import Estimate, Speed
+from runner.plan.work import Work, work
+from runner.plan.workload import Workload
+
+TERA, GIGA = 1e12, 1e9
+# From one kernel's end to the next one's start where the host can't keep ahead; what CUDA's launch latency is measured
+# to be (NVIDIA Nsight Systems' guides give 3 to 10 microseconds)
+LAUNCH_S = 5e-6
+# torch.compile reads and writes less between matrix products; from torchtune's and torchtitan's pairs of runs with and
+# without it (data/measured/published.csv)
+COMPILED = 0.6
+# time over a link / time at its nominal rate; NCCL's own tests reach 80 to 90% of it on large messages
+LINK = 1.2
+
+
+def ideal_seconds(w: Workload, done: Work, gpu: GpuFacts) -> dict[str, float]:
+    """Seconds that each kind of work of one micro batch would take at the hardware's peak rates."""
+    rate = (gpu.bf16_tflops or gpu.fp16_tflops) if w.compute_bytes == 2 else (gpu.tf32_tflops or gpu.fp32_tflops)
+    rate *= TERA
+    memory = gpu.memory_gb_s * GIGA
+    link = (gpu.nvlink_gb_s or gpu.pcie_gb_s) * GIGA
+    network = w.box.network_gb_s * GIGA
+    fp8 = w.kernels.fp8 and gpu.fp8_tflops > 0
+    return {
+        "matmul": 0.0 if fp8 else done.matmul / rate,
+        "matmul_fp8": done.matmul / (gpu.fp8_tflops * TERA) if fp8 else 0.0,
+        "attention": done.attention / rate,
+        "adapters": done.adapters / rate,
+        "elementwise": done.elementwise * (COMPILED if w.kernels.compile else 1.0) / memory,
+        "logits": done.logits / memory,
+        "dequantize": done.dequantize / memory,
+        "optimizer": done.optimizer / memory,
+        "local": done.local / link,
+        "remote": done.remote / network if network else 0.0,
+        "host": done.host / (gpu.pcie_gb_s * GIGA),
+        "kernels": done.kernels * LAUNCH_S,
+    }
+
+
+def kind_of(name: str, gpu: GpuFacts) -> str:
+    """By what the efficiency of this kind of work is looked up."""
+    if name == "local":
+        return "nvlink" if gpu.nvlink_gb_s else "pcie"
+    return gpu.generation if name in BY_GENERATION else ""
+
+
+def speed(w: Workload, fitted: Efficiency) -> Speed | None:
+    """None for a box without GPUs: a CPU has no peak rates worth planning with."""
+    gpu = w.box.facts
+    if gpu is None or w.box.gpus == 0:
+        return None
+    done = work(w)
+    ideal = ideal_seconds(w, done, gpu)
+    taken = {name: seconds * fitted.of(name, kind_of(name, gpu)) for name, seconds in ideal.items() if seconds}
+    # what goes over a link is hidden behind computation, but never faster than the link
+    slowest = max(ideal["remote"], ideal["local"], ideal["host"]) * LINK
+    micro = max(sum(taken.values()), slowest)
+    made = generation_seconds(w, gpu, fitted)
+    step = micro * w.accumulation + made
+    wide = fitted.interval["speed"]
+    tokens = w.step_tokens / w.ranks
+    rate = (gpu.bf16_tflops or gpu.fp16_tflops) * TERA
+    return Speed(
+        tokens_per_s_per_gpu=Estimate(tokens / step, tokens / step / (1 + wide), tokens / step * (1 + wide)),
+        step_s=Estimate(step, step / (1 + wide), step * (1 + wide)),
+        mfu=done.model * w.accumulation / step / rate,
+        hfu=(done.matmul + done.attention) * w.accumulation / step / rate,
+        breakdown={name: seconds * w.accumulation for name, seconds in taken.items()}
+        | ({"generation": made} if made else {}),
+    )
+
+
+def generation_seconds(w: Workload, gpu: GpuFacts, fitted: Efficiency) -> float:
+    """GRPO's answers of one optimizer step, made token by token: every token reads all weights and the keys and values
+    so far (half of the final length on average); transformers' loop also waits for each launch, vLLM's graphs don't."""
+    made = w.generation
+    if made is None:
+        return 0.0
+    stack = w.architecture.decoder
+    weights = w.architecture.active_parameters * w.compute_bytes / w.tensor_parallel
+    length = w.seq_len - made.new_tokens / 2
+    sequences = w.sequences * made.micro_batches
+    cache = 2 * stack.kv_heads * stack.head_dim * stack.layers * w.compute_bytes * length * sequences
+    read = (weights + cache) / (gpu.memory_gb_s * GIGA) * fitted.of("optimizer")
+    waited = 0.0 if made.vllm else stack.layers * _DECODE_KERNELS * LAUNCH_S * fitted.of("kernels")
+    return made.new_tokens * max(read, waited) * max(1.0, w.accumulation / made.micro_batches)
+
+
+# launches of one layer for one token in transformers: norms, rotary and projections written out, and Python between
+_DECODE_KERNELS = 60
