@@ -187,6 +187,9 @@ def check_box(machine: Machine, box: Box, recipe: str = "NAME") -> list[Diagnost
     def lacks(code: str, message: str, *notes: str, help: str = help) -> None:
         found.append(Diagnostic(code, message, HERE, notes=notes, help=help))
 
+    if box.nodes > 1:
+        nodes = f"box `{box.name}` has {box.nodes} nodes, and a run here starts processes on this machine alone"
+        lacks("R314", nodes, help="plan for it with `runner plan --box`, and run on one node's box")
     here = len(machine.gpus)
     if here < box.gpus:
         lacks("R310", f"box `{box.name}` has {_gpus(box.gpus)} ({box.gpu}), this machine {_gpus(here)}", *machine.notes)

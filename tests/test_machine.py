@@ -195,3 +195,9 @@ def test_what_offload_compiles_with(change: dict[str, object], words: str) -> No
     assert [d.message for d in found] == ([words] if words else [])
     assert all(d.code == "R320" and d.help and "CPU Adam" in d.notes[0] for d in found)
     assert check_compilers(m, needs_cpu_adam=False) == []
+
+
+def test_a_box_of_several_nodes_is_for_planning() -> None:
+    found = check_box(replace(WHOLE, gpus=(H100,) * 8, ram_gib=2048.0), load_box("4x8xh100"), "phase4/dpo-13b")
+    assert [d.code for d in found] == ["R314"]
+    assert "4 nodes" in found[0].message

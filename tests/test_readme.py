@@ -28,6 +28,12 @@ def test_the_plan_shown_is_what_one_gets(shipped_bench: Bench) -> None:
     assert f"```text\n$ runner plan phase4/dpo-13b\n{done.stdout}```" in README
 
 
+def test_the_plan_that_does_not_fit_is_too(shipped_bench: Bench) -> None:
+    done = shipped_bench.call("plan", "phase1/gpt-1b", "--box", "1xa100-40")
+    assert done.returncode == 1
+    assert f"$ runner plan phase1/gpt-1b --box 1xa100-40 > /dev/null\n{done.stderr.rstrip()}\n```" in README
+
+
 def test_the_two_commands_are_makes() -> None:
     assert "make recipe R=phase4/dpo-13b PROFILE=smoke" in README
     assert (ROOT / ".ci/run").read_text().rstrip().endswith("make test")

@@ -24,9 +24,7 @@ from runner.recipe.resolve import Recipe, refuse_missing
 @click.option("--force", is_flag=True, help="Run again even where a finished run of the same recipe is there.")
 @click.option("--anyway", is_flag=True, help="Run even where the plan says that it can't fit.")
 @click.pass_context
-def command(
-    ctx: click.Context, recipe: str, profile: str, sets: tuple[str, ...], force: bool, anyway: bool
-) -> None:
+def command(ctx: click.Context, recipe: str, profile: str, sets: tuple[str, ...], force: bool, anyway: bool) -> None:
     """Run a recipe on this machine and record what happened.
 
     A finished run of the unchanged recipe is not run again; an unfinished one goes on from its newest checkpoint. What

@@ -91,6 +91,8 @@ def _config(recipe: Recipe) -> dict[str, Any]:
         config["base_model"] = f"./{BASE}"
     if config.get("deepspeed"):
         config["deepspeed"] = "deepspeed.json"
+    if _quantizes_experts(recipe):
+        config["quantize_moe_experts"] = True
     trl = config.get("trl")
     if isinstance(trl, dict) and "reward_funcs" in trl:
         config["trl"] = {**trl, "reward_funcs": [_reward(f) for f in trl["reward_funcs"]]}
@@ -100,6 +102,17 @@ def _config(recipe: Recipe) -> dict[str, Any]:
     # running the same directory again goes on from its newest checkpoint
     config["auto_resume_from_checkpoints"] = True
     return config
+
+
+def _quantizes_experts(recipe: Recipe) -> bool:
+    """transformers 5 keeps a layer's experts in one stacked parameter, which bitsandbytes does not see: unless Axolotl
+    is told to, a model of experts loaded in 4 bits stays almost whole in 16. With all linear layers as targets it
+    refuses to."""
+    values = recipe.values
+    low = (values.get("load_in_4bit") or values.get("load_in_8bit")) and values.get("adapter")
+    told = "quantize_moe_experts" in values or values.get("lora_target_linear")
+    experts = recipe.model is not None and recipe.model.experts > 0
+    return bool(low) and experts and not told and recipe.box.gpus > 0
 
 
 def _reward(function: str) -> str:

@@ -19,7 +19,15 @@ FIELDS = (
     "host_gib", "tokens_per_s_per_gpu", "step_s", "cores", "versions", "box", "config", "settings", "notes",
 )  # fmt: skip
 # what a measurement does not depend on: names, places and what is told to whom
-_APART = ("base_model", "tokenizer_config", "datasets", "test_datasets", "pretraining_dataset", "lora_model_dir", "seed")
+_APART = (
+    "base_model",
+    "tokenizer_config",
+    "datasets",
+    "test_datasets",
+    "pretraining_dataset",
+    "lora_model_dir",
+    "seed",
+)
 _PREFIXES = ("hub_", "wandb_", "mlflow_", "comet_", "save_", "eval_", "logging_")
 _NAMED = ("torch", "axolotl", "transformers", "deepspeed", "peft", "trl", "bitsandbytes")
 

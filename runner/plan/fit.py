@@ -21,6 +21,7 @@ MAX_FRONTIER = 8
 # In the order in which they are given up: nothing of what is learned; rounding of the optimizer's states; what is
 # trained at all; what a sample may hold.
 _SAME, _ROUNDED, _ADAPTED, _SHORTENED = range(4)
+_EIGHT_BITS = "the optimizer's states are rounded to 8 bits"
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,9 +80,14 @@ def _choice(recipe: Recipe, box: Box | None, settings: dict[str, Any], words: tu
 
 
 def _fastest(recipe: Recipe, found: list[Choice]) -> Choice | None:
-    """Those that surely fit before those that may not; of equally fast ones the one that changes fewest keys."""
+    """Those that surely fit before those that may not, then those that change least of what is learned; of equally fast
+    ones the one that changes fewest keys."""
+
+    def rank(choice: Choice) -> tuple[float, ...]:
+        return len(choice.changes_learning), -choice.tokens_per_s, len(choice.settings)
+
     for wanted in ("yes", "tight"):
-        ranked = sorted((c for c in found if c.plan.fits == wanted), key=lambda c: (-c.tokens_per_s, len(c.settings)))
+        ranked = sorted((c for c in found if c.plan.fits == wanted), key=rank)
         for choice in ranked:
             if _holds(recipe, choice.settings):
                 return choice
@@ -113,7 +119,8 @@ def _candidates(recipe: Recipe, box: Box | None, level: int) -> Iterator[tuple[d
     values = recipe.values
     base: list[tuple[dict[str, Any], tuple[str, ...]]] = [({}, ())]
     if level >= _ROUNDED and not str(values.get("optimizer", "")).endswith("8bit"):
-        base = [({"optimizer": "adamw_8bit"}, ("the optimizer's states are rounded to 8 bits",))]
+        rounded: tuple[dict[str, Any], tuple[str, ...]] = ({"optimizer": "adamw_8bit"}, (_EIGHT_BITS,))
+        base = [rounded] if level == _ROUNDED else [*base, rounded]
     if level >= _ADAPTED:
         base = [
             ({**given, **more}, (*words, said)) for given, words in base for more, said in _adapters(values)

@@ -1,4 +1,7 @@
 """placeholder"""
+
 from runner.plan.types import Estimate, Store
+
+
 def host_ram(recipe, w):
-    return Store(Estimate(0.0,0.0,0.0), {}, 0.0)
+    return Store(Estimate(0.0, 0.0, 0.0), {}, 0.0)

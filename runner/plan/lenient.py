@@ -31,6 +31,8 @@ Locate = Callable[[str, str], Path | None]
 # what values that `validate` refuses may raise in a formula; without such values it is a bug of ours
 SENSELESS = (ValueError, TypeError, KeyError, AttributeError, ArithmeticError)
 _RLHF = ("grpo", "gdpo", "ebft", "ppo")
+# Axolotl's own schema has no bounds for these
+_SIZES = ("micro_batch_size", "gradient_accumulation_steps", "sequence_len", "num_epochs", "lora_r", "save_total_limit")
 _STAGE = re.compile(r"(?:zero|stage|[^a-z]z)[-_ ]?([123])", re.IGNORECASE)
 _WORDS = {"true": True, "yes": True, "on": True, "false": False, "no": False, "off": False}
 
@@ -60,8 +62,10 @@ def open_any(
         wrong_words = node is not None and isinstance(node.value, str) and node.value.lower() not in _WORDS
         if diagnostic.code == "R007" or (diagnostic.code == "R008" and not wrong_words):
             doc = replace(doc, root=_mended(doc.root, keys))
-    doc = _without_loose_ends(library, _headed(_with_stage(doc, places)))
     found = sort_diagnostics(found)
+    if negative := [_negative(key, doc.keys[key]) for key in _SIZES if key in doc.keys and _is_negative(doc.keys[key])]:
+        raise Refused(*found, *negative)
+    doc = _without_loose_ends(library, _headed(_with_stage(doc, places)))
     try:
         recipe = resolve(project, doc, library.profile, locate, library=library)
     except SENSELESS as error:
@@ -76,6 +80,16 @@ def senseless(doc: Document, error: Exception) -> Diagnostic:
     what = printable(str(error), 200) if isinstance(error, ValueError) else ""
     help = "`runner validate` says what is wrong with the recipe"
     return Diagnostic("R204", f"these values make no plan{what and ': '}{what}", Span(doc.file), help=help)
+
+
+def _is_negative(node: Node) -> bool:
+    return isinstance(node.value, (int, float)) and node.value < 0
+
+
+def _negative(key: str, node: Node) -> Diagnostic:
+    return Diagnostic(
+        "R204", f"no plan can be made with `{key}: {node.value}`", node.span, help="give a number above 0"
+    )
 
 
 def _check(

@@ -73,4 +73,15 @@ def _cost(w: Workload, fast: Speed | None, length: Length, price: float) -> Cost
 
 
 def _notes(w: Workload) -> tuple[str, ...]:
-    return w.architecture.notes
+    """What the figures assume, where that can be otherwise."""
+    found = list(w.architecture.notes)
+    fsdp = w.sharding.engine == "fsdp"
+    if fsdp and w.adapter is not None and w.checkpointing == "full":
+        found.append("adapters under FSDP: counted as torch before 2.5 kept layer inputs, which 2.13 frees in backward")
+    if fsdp and w.sharding.master_bytes:
+        found.append("`bf16: true` under FSDP: weights and optimizer states counted in 32 bits; `full` keeps 16")
+    if w.quantization is not None and any(s.experts for s in w.architecture.stacks):
+        found.append("experts counted as quantized: `quantize_moe_experts` does that, and takes no lora_target_linear")
+    if w.packed or w.objective == "pretrain":
+        return tuple(found)
+    return (*found, f"memory is that of samples as long as `sequence_len` ({w.seq_len} tokens)")

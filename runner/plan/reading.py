@@ -226,6 +226,7 @@ def _generation(values: dict[str, Any], objective: str) -> Generation | None:
     vllm = values.get("vllm") if isinstance(values.get("vllm"), dict) else {}
     share = (vllm or {}).get("gpu_memory_utilization") or trl.get("vllm_gpu_memory_utilization") or 0.3
     return Generation(
+        completions=int(trl.get("num_generations") or 8),
         micro_batches=int(trl.get("steps_per_generation") or values.get("gradient_accumulation_steps") or 1),
         new_tokens=int(trl.get("max_completion_length") or 256),
         vllm=bool(trl.get("use_vllm")),

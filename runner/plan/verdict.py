@@ -137,11 +137,31 @@ def _place(recipe: Recipe, keys: tuple[str, ...]) -> Span:
 
 
 def _help(key: str, value: Any, better: Plan, recipe: Recipe) -> str:
-    text = f"set `{key}: {_word(value)}`"
+    settings = {key: value, **_with_it(key, value, recipe)}
+    listed = " and ".join(f"`{name}: {_word(each)}`" for name, each in settings.items())
+    comma = ", " if key in _MEANS else ""
+    return f"set {listed}{comma}{_MEANS.get(key, '')}: {need(better)}"
+
+
+# what it does to the learning, or does not
+_MEANS = {
+    "micro_batch_size": "which keeps the global batch",
+    "optimizer": "which rounds the optimizer's states",
+    "adapter": "which changes what is trained",
+    "sequence_len": "which cuts longer samples",
+}
+
+
+def _with_it(key: str, value: Any, recipe: Recipe) -> dict[str, Any]:
+    """Keys that must change together with one of the knobs of `fit.best_single_knob`."""
     if key == "micro_batch_size":
-        old = int(recipe.values.get(key) or 1) * int(recipe.values.get("gradient_accumulation_steps") or 1)
-        text += f" and `gradient_accumulation_steps: {old // int(value)}`, which keeps the global batch"
-    return f"{text}: {need(better)}"
+        total = int(recipe.values.get(key) or 1) * int(recipe.values.get("gradient_accumulation_steps") or 1)
+        return {"gradient_accumulation_steps": total // int(value)}
+    if key != "adapter":
+        return {}
+    more = {"load_in_4bit": True} if value == "qlora" else {}
+    new = {"lora_r": 16, "lora_alpha": 32, "lora_target_linear": True}
+    return {**more, **(new if not recipe.values.get("adapter") else {})}
 
 
 def _word(value: Any) -> str:

@@ -92,8 +92,9 @@ class Kernels:
 @dataclass(frozen=True, slots=True)
 class Generation:
     """GRPO's other half: answers of up to `new_tokens`, made by vLLM or by the model itself, for `micro_batches` of
-    training at a time (TRL's steps_per_generation)."""
+    training at a time (TRL's steps_per_generation); each prompt gets `completions` of them."""
 
+    completions: int
     micro_batches: int
     new_tokens: int
     vllm: bool

@@ -25,6 +25,8 @@ PARTS = {
     "gathered": ("Z", "gathered weights"),
     "buckets": ("B", "communication buckets"),
     "workspace": ("K", "cuBLAS workspace"),
+    "cache": ("C", "keys and values of answers"),
+    "server": ("V", "vLLM's share"),
     "slack": ("+", "allocator and CUDA"),
 }
 # what takes time in a step
@@ -39,8 +41,9 @@ WORK = {
     "remote": "talk between nodes",
     "host": "transfers to host RAM",
     "kernels": "launching kernels",
+    "generation": "generating answers",
 }
-_SPARE = "CDEFJNPQTUVX"
+_SPARE = "DEFJNPQTUX"
 _NAME = 34  # columns of the first column of every table
 _STEP_BAR = 24
 

@@ -7,18 +7,23 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from runner.diagnostics import SourceLines, render_text
+from runner.facts.boxes import load_box
 from runner.plan.make import make_plan
+from runner.plan.verdict import unfit
 from runner.project import Project, find_project
 from runner.recipe.compose import compose
 from runner.recipe.graph import Library
 from runner.recipe.load import find_recipe
-from runner.recipe.resolve import resolve
+from runner.recipe.resolve import Recipe, resolve
 from runner.render import render
 from runner.report.ink import Ink
 from runner.report.plan_text import page
 from runner.report.taken import read
 
 EXAMPLE = "phase4/dpo-13b"
+# a recipe, and a box that it does not fit
+LARGE, SMALL_BOX = "phase1/gpt-1b", "1xa100-40"
 PHASES = {
     "phase1": "Phase 1: transformers from scratch",
     "phase2": "Phase 2: scaling and distributed training",
@@ -70,8 +75,7 @@ def _measured(far: dict[str, Any] | None) -> str:
 def example(project: Project) -> str:
     """A recipe, shortened, beside the launch.sh that it renders for its box."""
     file = find_recipe(project, EXAMPLE)
-    recipe = resolve(project, compose(project, file), "full", lambda name, profile: None, library=Library(project))
-    launch = render(recipe)["launch.sh"].splitlines()
+    launch = render(_resolved(project, EXAMPLE))["launch.sh"].splitlines()
     start = next(i for i, line in enumerate(launch) if line.startswith("step train"))
     shown = [f"`recipes/{EXAMPLE}.yaml`", "", "```yaml", file.read_text().rstrip(), "```", ""]
     shown += ["the end of the `launch.sh` that it renders", "", "```bash", *launch[start:], "```"]
@@ -80,10 +84,21 @@ def example(project: Project) -> str:
 
 def plan(project: Project) -> str:
     """What `runner plan` says of the example."""
-    doc = compose(project, find_recipe(project, EXAMPLE))
-    recipe = resolve(project, doc, "full", lambda name, profile: None, library=Library(project))
-    lines = page(make_plan(recipe), Ink())
+    lines = page(make_plan(_resolved(project, EXAMPLE)), Ink())
     return "\n".join(["```text", f"$ runner plan {EXAMPLE}", *lines, "```"])
+
+
+def unfit_plan(project: Project) -> str:
+    """What `runner plan` says of a recipe on a box that is too small for it."""
+    box = load_box(SMALL_BOX)
+    recipe = _resolved(project, LARGE)
+    told = render_text(unfit(make_plan(recipe, box), recipe, box), SourceLines())
+    return "\n".join(["```text", f"$ runner plan {LARGE} --box {SMALL_BOX} > /dev/null", told, "```"])
+
+
+def _resolved(project: Project, name: str) -> Recipe:
+    doc = compose(project, find_recipe(project, name))
+    return resolve(project, doc, "full", lambda name, profile: None, library=Library(project))
 
 
 def fill(text: str, blocks: dict[str, str]) -> str:
@@ -97,7 +112,12 @@ def fill(text: str, blocks: dict[str, str]) -> str:
 
 
 def blocks(project: Project) -> dict[str, str]:
-    return {"catalogue": catalogue(project), "example": example(project), "plan": plan(project)}
+    return {
+        "catalogue": catalogue(project),
+        "example": example(project),
+        "plan": plan(project),
+        "unfit": unfit_plan(project),
+    }
 
 
 def main() -> None:

@@ -1,7 +1,8 @@
 """How long a person waits for the commands that must be instant: `python -m tests.benchmarks.startup`.
 
 Wall time of whole processes, the median of several, against a bare `python -c pass` in the same minutes. Machines are
-noisy: read the ratio first. The goals are the project's: all recipes in 1.0 s, one in 0.4 s, `--help` in 0.15 s.
+noisy: read the ratio first. The goals are the project's: all recipes in 1.0 s, one in 0.4 s, `--help` in 0.15 s,
+a plan in 0.5 s and a search for one that fits in 3 s.
 """
 
 from __future__ import annotations
@@ -18,6 +19,10 @@ GOALS_S = {
     ("--help",): 0.15,
     ("validate", "phase4/dpo-13b"): 0.4,
     ("validate",): 1.0,
+    ("plan", "phase4/dpo-13b"): 0.5,
+    ("plan", "phase4/dpo-13b", "--fit"): 3.0,
+    ("plan", "--all"): 2.0,
+    ("capacity", "codellama-34b"): 0.5,
     ("show", "phase4/dpo-13b", "--resolved"): 0.5,
     ("list",): 0.5,
     ("graph",): 1.0,

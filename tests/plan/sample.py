@@ -28,12 +28,12 @@ FITTING = Plan(
         peak=near(60.0, 0.025),
         reserved=near(66.0, 0.06),
         capacity_gib=79.1,
-        phase="backward",
+        phase="backward-last",
         breakdown={"weights": 24.25, "activations": 22.75, "layer": 12.0, "optimizer": 0.97, "workspace": 0.03},
-        moments={"loss": 52.0, "backward": 60.0, "step": 26.5},
+        moments={"loss": 52.0, "backward-last": 60.0, "step": 26.5},
     ),
     host=Store(near(55.0), {"weights while loading": 48.5, "processes": 6.5}, 442.0),
-    disk=Store(near(110.0), {"checkpoints": 85.0, "model cache": 25.0}, 2000.0),
+    disk=Store(near(110.0), {"checkpoints": 85.0, "download": 25.0}, 2000.0),
     fits="yes",
     speed=Speed(
         tokens_per_s_per_gpu=near(3200.0, 0.15),
@@ -54,7 +54,7 @@ TOO_LARGE = replace(
         peak=near(101.0, 0.025),
         reserved=near(108.0, 0.06),
         breakdown={"weights": 24.25, "activations": 64.75, "layer": 12.0},
-        moments={"loss": 90.0, "backward": 101.0, "step": 26.5},
+        moments={"loss": 90.0, "backward-last": 101.0, "step": 26.5},
     ),
 )
 ON_CPU = replace(

@@ -370,6 +370,7 @@ def test_what_does_not_fit_says_what_would() -> None:
         ("llama-2-13b", "2xh100", {"gpu_memory_utilization": 1.2}, "share of the GPU's memory"),
         ("llama-2-13b", "2xh100", {"data_parallel_size": 3}, "3 x 1 GPUs are more than the 2"),
         ("llama-2-13b", "4x8xh100", {"tensor_parallel_size": 10}, "over several nodes"),
+        ("llama-2-13b", "2xh100", {"input_len": 4000, "output_len": 100}, "more than `max_model_len` 4,096"),
         ("bert-base", "2xh100", {}, "generates no text"),
         ("flan-t5-base", "2xh100", {}, "has an encoder"),
     ],

@@ -36,12 +36,12 @@ def knob(monkeypatch: pytest.MonkeyPatch, found: tuple[str, Any, Plan] | None) -
 @pytest.mark.parametrize(
     ("plan", "what", "told"),
     [
-        (FITTING, "gpu", "60.0 of 79.1 GiB at peak (backward)"),
-        (TOO_LARGE, "gpu", "101.0 of 79.1 GiB at peak (backward)"),
+        (FITTING, "gpu", "60.0 of 79.1 GiB at peak (backward-last)"),
+        (TOO_LARGE, "gpu", "101.0 of 79.1 GiB at peak (backward-last)"),
         (NO_RAM, "host", "500.0 of 442 GiB of host RAM"),
         (NO_DISK, "disk", "2,400 of 2,000 GiB of disk"),
         (ON_CPU, "host", "1.4 of 4 GiB of host RAM"),
-        (replace(TOO_LARGE, host=NO_RAM.host), "gpu", "101.0 of 79.1 GiB at peak (backward)"),
+        (replace(TOO_LARGE, host=NO_RAM.host), "gpu", "101.0 of 79.1 GiB at peak (backward-last)"),
     ],
 )
 def test_what_is_short(plan: Plan, what: str, told: str) -> None:
@@ -63,12 +63,12 @@ def test_the_knob_its_place_and_the_number_that_fits(recipe: Recipe, monkeypatch
     assert told.message == (
         "the recipe needs 101.0 GiB of GPU memory and CUDA's own on top, `2xh100` has 79.1 GiB on each of its GPUs"
     )
-    assert told.label == "`1` fits: 60.0 of 79.1 GiB at peak (backward)"
+    assert told.label == "`1` fits: 60.0 of 79.1 GiB at peak (backward-last)"
     assert told.notes == ("most of it: activations 64.8 GiB, weights 24.2 GiB, layer 12.0 GiB",)
     total = recipe.values["micro_batch_size"] * recipe.values["gradient_accumulation_steps"]
     assert told.help == (
         f"set `micro_batch_size: 1` and `gradient_accumulation_steps: {total}`, which keeps the global batch: "
-        "60.0 of 79.1 GiB at peak (backward)"
+        "60.0 of 79.1 GiB at peak (backward-last)"
     )
 
 
@@ -76,7 +76,23 @@ def test_a_knob_that_the_recipe_lacks_is_named_at_the_model(recipe: Recipe, monk
     knob(monkeypatch, ("load_in_8bit", True, FITTING))
     told = unfit(TOO_LARGE, recipe)
     assert (told.span, told.label) == (recipe.doc.keys["base_model"].key, "")
-    assert told.help == "set `load_in_8bit: true`: 60.0 of 79.1 GiB at peak (backward)"
+    assert told.help == "set `load_in_8bit: true`: 60.0 of 79.1 GiB at peak (backward-last)"
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "told"),
+    [
+        ("adapter", "qlora", "set `adapter: qlora` and `load_in_4bit: true`, which changes what is trained: "),
+        ("sequence_len", 1024, "set `sequence_len: 1024`, which cuts longer samples: "),
+        ("optimizer", "adamw_8bit", "set `optimizer: adamw_8bit`, which rounds the optimizer's states: "),
+        ("deepspeed", "zero3", "set `deepspeed: zero3`: "),
+    ],
+)
+def test_what_a_knob_changes_in_the_learning_is_said(
+    recipe: Recipe, monkeypatch: pytest.MonkeyPatch, key: str, value: Any, told: str
+) -> None:
+    knob(monkeypatch, (key, value, FITTING))
+    assert unfit(TOO_LARGE, recipe).help == told + "60.0 of 79.1 GiB at peak (backward-last)"
 
 
 def test_without_a_knob_the_search_is_pointed_to(recipe: Recipe, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -24,9 +24,9 @@ ESCAPE = re.compile(r"\x1b\[[\d;]*m")
 @pytest.mark.parametrize(
     ("plan", "line"),
     [
-        (FITTING, "fits: yes, 60.0 of 79.1 GiB at peak (backward), 13.8 hours, $82.80"),
+        (FITTING, "fits: yes, 60.0 of 79.1 GiB at peak (backward-last), 13.8 hours, $82.80"),
         (TIGHT, "fits: tight, 60.0 of 79.1 GiB at peak, 80.0 reserved, 13.8 hours, $82.80"),
-        (TOO_LARGE, "fits: no, 101.0 of 79.1 GiB at peak (backward)"),
+        (TOO_LARGE, "fits: no, 101.0 of 79.1 GiB at peak (backward-last)"),
         (ON_CPU, "fits: yes, 1.4 of 4 GiB of host RAM"),
         (HEAVY, "fits: no, 500.0 of 442 GiB of host RAM"),
     ],
@@ -79,8 +79,8 @@ def test_the_pointer_stays_on_the_page(share: float) -> None:
 def test_a_part_that_we_have_no_words_for_is_shown_by_its_name() -> None:
     plan = replace(FITTING, memory=replace(FITTING.memory, breakdown={"weights": 30.0, "kv_cache": 30.0}))
     text = "\n".join(page(plan, PLAIN))
-    assert re.search(r"^  C kv cache +30.00 GiB +37.9%$", text, re.M)
-    assert "WC" in text
+    assert re.search(r"^  D kv cache +30.00 GiB +37.9%$", text, re.M)
+    assert "WD" in text
 
 
 def test_intervals_stand_beside_their_figures() -> None:

@@ -22,12 +22,14 @@ _SPELT_OUT = ("gelu_new", "gelu_fast", "gelu_python", "quick_gelu", "gelu_accura
 @dataclass(frozen=True, slots=True)
 class Layer:
     """Bytes per token of one layer. `saved` by what made it; `boundary` is the layer's input, all that full
-    checkpointing keeps; `pinned` is kept even then; `scratch` is the most that backward holds beside what was saved."""
+    checkpointing keeps; `pinned` is kept even then, and `attended`, attention's result, where checkpointing is selective;
+    `scratch` is the most that backward holds beside what was saved."""
 
     boundary: float
     saved: dict[str, float]
     scratch: float
     pinned: float
+    attended: float
 
     @property
     def total(self) -> float:
@@ -46,9 +48,16 @@ def layer(w: Workload, stack: Stack) -> Layer:
     }
     pinned = 0.0
     if w.quantization is not None and w.quantization.name == "int8":
-        # bitsandbytes' 8-bit product leaves the quantized input in the module's state, outside of checkpointing
-        pinned = 1.28 * sum(x.cols * x.copies for x in stack.weights if x.linear) / w.tensor_parallel
-    return Layer(boundary=c * stack.hidden, saved=saved, scratch=_scratch(w, stack), pinned=pinned)
+        # bitsandbytes' 8-bit product keeps its input where checkpointing does not see it; q, k and v share one
+        inputs = 2 * stack.hidden + stack.heads * stack.head_dim + stack.inner
+        pinned = c * inputs / w.tensor_parallel
+    return Layer(
+        boundary=c * stack.hidden,
+        saved=saved,
+        scratch=_scratch(w, stack),
+        pinned=pinned,
+        attended=(c * stack.head_dim + WIDE) * stack.heads / w.tensor_parallel,
+    )
 
 
 def keeps_inputs(w: Workload, weights: list[Weight]) -> bool:

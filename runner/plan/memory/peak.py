@@ -87,7 +87,7 @@ def kept(w: Workload) -> float:
         per_token = {
             "none": one.total,
             "full": one.boundary + one.pinned,
-            "selective": one.boundary + one.pinned + one.saved["attention"],
+            "selective": one.boundary + one.pinned + one.attended,
         }
         if w.offload_activations and w.checkpointing != "none":
             continue
@@ -143,6 +143,9 @@ def _held_boundaries(w: Workload) -> float:
 
 def _root(w: Workload) -> float:
     """Embeddings, final norm and head stay gathered from forward to backward (torch FSDP's root unit)."""
-    if w.sharding.stage < 3 or w.sharding.engine != "fsdp":
+    if w.sharding.stage < 3:
         return 0.0
-    return sum(x.parameters for x in w.architecture.outer) * w.compute_bytes / w.tensor_parallel
+    sizes = [x.parameters for x in w.architecture.outer]
+    # DeepSpeed gathers each module when it is used; the head is, at the loss
+    gathered = sum(sizes) if w.sharding.engine == "fsdp" else max(sizes, default=0)
+    return gathered * w.compute_bytes / w.tensor_parallel

@@ -26,8 +26,9 @@ DTYPES = {"auto": 2, "bfloat16": 2, "half": 2, "float16": 2, "float": 4, "float3
 # config/cache.py, CacheDType: bytes of one number; fp8_inc and the 4-bit ones are not for the GPUs we plan
 CACHE_DTYPES = {"auto": 0, "bfloat16": 2, "float16": 2, "fp8": 1, "fp8_e4m3": 1, "fp8_e5m2": 1}
 
+INPUT_LEN, OUTPUT_LEN = 1024, 256  # tokens of a request where nothing is said
 BLOCK = 16  # tokens; CacheConfig.DEFAULT_BLOCK_SIZE
-# config/cache.py of vLLM 0.32; it was 0.9 up to 0.18
+# config/cache.py of vLLM 0.32; older versions took 0.9
 GPU_MEMORY_UTILIZATION = 0.92
 _LARGE_GIB = 70  # engine/arg_utils.py, get_batch_defaults: GPUs with as much, but not the A100, take larger batches
 _HUGE_GIB = 160
@@ -37,9 +38,9 @@ _HUGE_GIB = 160
 class Settings:
     """vLLM's engine arguments (None: its own default for the model and GPU), then the load that is foreseen.
 
-    `input_len` and `output_len` are tokens of a typical request, `shared_prefix_len` how many of the former all
-    requests begin with. `data_parallel_size` counts replicas; None puts as many on the box as it holds. `request_rate`
-    is in requests per second for the whole box.
+    `input_len` and `output_len` are tokens of a typical request (None: 1,024 and 256, or what fits), all of which begin
+    with the same `shared_prefix_len`. `data_parallel_size` counts replicas; None puts as many on the box as it holds.
+    `request_rate` is in requests per second for the whole box.
     """
 
     quantization: str = "none"
@@ -54,8 +55,8 @@ class Settings:
     gpu_memory_utilization: float = GPU_MEMORY_UTILIZATION
     enable_prefix_caching: bool = True
     enforce_eager: bool = False
-    input_len: int = 1024
-    output_len: int = 256
+    input_len: int | None = None
+    output_len: int | None = None
     shared_prefix_len: int = 0
     request_rate: float | None = None
 
@@ -127,8 +128,7 @@ def resolve(architecture: Architecture, box: Box, settings: Settings) -> Resolve
         raise ValueError("`gpu_memory_utilization` is a share of the GPU's memory, above 0 and at most 1")
     longest = settings.max_model_len or architecture.max_positions or 2048
     seqs, batched = _batch(settings, gpu, longest)
-    _check_load(settings)
-    output_len = min(settings.output_len, max(1, longest - 1))
+    into, out = _lengths(settings, longest)
     return Resolved(
         method=method,
         weight_bytes=weight_bytes,
@@ -142,9 +142,9 @@ def resolve(architecture: Architecture, box: Box, settings: Settings) -> Resolve
         utilization=settings.gpu_memory_utilization,
         prefix_caching=settings.enable_prefix_caching,
         eager=settings.enforce_eager,
-        input_len=min(settings.input_len, longest - output_len),
-        output_len=output_len,
-        prefix_len=min(settings.shared_prefix_len, settings.input_len),
+        input_len=into,
+        output_len=out,
+        prefix_len=min(settings.shared_prefix_len, into),
         request_rate=settings.request_rate,
     )
 
@@ -179,11 +179,17 @@ def _check_split(architecture: Architecture, box: Box, tensor: int, pipeline: in
         raise ValueError(f"{decoder_layers(architecture)} layers can't be divided into {pipeline} pipeline stages")
 
 
-def _check_load(settings: Settings) -> None:
-    if settings.input_len < 1 or settings.output_len < 1 or settings.shared_prefix_len < 0:
+def _lengths(settings: Settings, longest: int) -> tuple[int, int]:
+    """Of prompt and answer."""
+    out = settings.output_len if settings.output_len is not None else min(OUTPUT_LEN, max(1, longest // 2))
+    into = settings.input_len if settings.input_len is not None else min(INPUT_LEN, longest - out)
+    if into < 1 or out < 1 or settings.shared_prefix_len < 0:
         raise ValueError("`input_len` and `output_len` are 1 or more, `shared_prefix_len` 0 or more")
+    if into + out > longest:
+        raise ValueError(f"{into:,} tokens in and {out:,} out are more than `max_model_len` {longest:,}")
     if settings.request_rate is not None and settings.request_rate <= 0:
         raise ValueError("`request_rate` is above 0")
+    return into, out
 
 
 def _batch(settings: Settings, gpu: GpuFacts, longest: int) -> tuple[int, int]:
