@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import click
@@ -65,6 +66,7 @@ def command(
     else:
         opened, found = _open(Library(project, profile), find_recipe(project, str(recipe)), sets, box)
         if fit:
+            box = box if price is None else replace(box or opened.box, price_usd_per_hour=price)
             fits = _fit(project, opened, found, box, write=write, as_json=as_json)
         else:
             fits = _one(opened, found, box, price, as_json)
@@ -161,19 +163,21 @@ def _fit(
 
     plan = planned(recipe, found, box)  # says what is wrong before hundreds of plans do
     result = search(recipe, box)
-    told = [*found, unfit(plan, recipe, box)] if result.best is None else found
-    _tell(told, recipe)
+    best = result.best
+    if best is None:
+        help = f"none of the {result.tried} plans that were tried fits: name a larger box with `--box`"
+        found = [*found, replace(unfit(plan, recipe, box), help=help)]
+    _tell(found, recipe)
     if as_json:
         click.echo(json.dumps(search_to_json(result), indent=1, allow_nan=False))
     else:
-        for line in frontier(result, _ink()):
-            click.echo(line)
-    if write and result.best is not None:
-        changed = write_settings(project, Path(recipe.doc.file), result.best.settings)
-        for sentence in result.best.changes_learning:
+        click.echo("\n".join(frontier(result, _ink())))
+    if write and best is not None:
+        for sentence in best.changes_learning:
             click.echo(f"note: learned differently: {sentence}", err=True)
+        changed = write_settings(project, Path(recipe.doc.file), best.settings)
         click.echo(changed or f"{called(recipe)}: nothing to change", err=as_json)
-    return result.best is not None
+    return best is not None
 
 
 def _ink() -> Ink:

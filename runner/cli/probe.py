@@ -16,14 +16,18 @@ from runner.launch.measured import foreseen, predicted, side_by_side
 from runner.launch.supervise import Outcome, prepare_probe, refuse_machine
 from runner.launch.table import append, row, table_file
 from runner.plan.types import Plan
-from runner.record import read_run
+from runner.project import find_project
+from runner.recipe.compose import compose
+from runner.recipe.kinds import kind_names, kind_schema
+from runner.recipe.load import find_recipe
 from runner.recipe.resolve import refuse_missing
+from runner.record import read_run
 
 # Off: whatever would interrupt the steps or outlast them. `null` takes a key away.
 _OFF = (
     "val_set_size", "test_datasets", "eval_steps", "evals_per_epoch", "eval_strategy",
     "save_steps", "saves_per_epoch", "save_total_limit", "load_best_model_at_end", "early_stopping_patience",
-    "num_epochs", "warmup_ratio",
+    "warmup_ratio",
 )  # fmt: skip
 # what a run leaves that a probe has no use for
 _LEFT = ("output", "prepared")
@@ -53,7 +57,7 @@ def command(
     Evaluation, saving and merging are off. It is no run: nothing else ever starts from it, and it is kept, without its
     weights, in artifacts/.probes. Exit code 4 when the engine failed.
     """
-    project, opened, warnings = open_recipe(recipe, profile, (*sets, *probe_settings(steps)))
+    project, opened, warnings = open_recipe(recipe, profile, (*sets, *probe_settings(_kind(recipe), steps)))
     print_diagnostics(warnings)
     refuse_missing(opened)
     refuse_machine(project, opened)
@@ -73,10 +77,23 @@ def command(
         ctx.exit(130 if outcome.status == "interrupted" else 4)
 
 
-def probe_settings(steps: int) -> list[str]:
-    """`--set`s that make a probe of any training recipe."""
-    off = [f"{key}=null" for key in _OFF]
-    return [*off, f"max_steps={steps}", "save_strategy=no", "merge=false", "warmup_steps=1", "logging_steps=1"]
+def _kind(recipe: str) -> str:
+    project = find_project()
+    kind = compose(project, find_recipe(project, recipe)).keys.get("kind")
+    return str(kind.value) if kind is not None else ""
+
+
+def probe_settings(kind: str, steps: int) -> list[str]:
+    """`--set`s that make a probe of any recipe of this kind."""
+    known = kind_schema(kind)["properties"] if kind in kind_names() else {}
+    wanted = dict.fromkeys(_OFF, "null") | {
+        "max_steps": str(steps),
+        "save_strategy": "no",
+        "merge": "false",
+        "warmup_steps": "1",
+        "logging_steps": "1",
+    }
+    return [f"{key}={value}" for key, value in wanted.items() if key in known]
 
 
 def _said(plan: Plan | None) -> dict[str, Any]:

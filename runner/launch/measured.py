@@ -54,17 +54,17 @@ def measured(recipe: Recipe, run: Path, ended: Ended, metrics: dict[str, Any]) -
 
     `host.ram_gib` adds up the peaks of the training processes' resident memory, in which what they share counts for
     each; or it is that of another step's process, where one needed more. `host.parts_gib` is what all processes of a
-    part held at the same moment, what they share counted once: looked up now and then, and other programs that share
-    libraries with the run make it less.
+    part held at the same moment, helpers included, what they share counted once: looked up now and then, and less
+    where other programs share libraries with the run. With GPUs, where helpers are as many as cores, it counts too.
     """
     ranks = read_ranks(run)
-    together = sum(_values(ranks, "peak_rss_gib"))
+    together = [sum(_values(ranks, "peak_rss_gib")), *(ended.resident_gib.values() if recipe.box.gpus else ())]
     steps = metrics.get("max_steps") if metrics.get("step") == metrics.get("max_steps") else None
     seconds = metrics.get("train_runtime")
     found = {
         "memory.peak_gib": _most(ranks, "peak_allocated_gib"),
         "memory.reserved_gib": _most(ranks, "peak_reserved_gib"),
-        "host.ram_gib": round(max(together, ended.peak_rss_gib), 3),
+        "host.ram_gib": round(max(ended.peak_rss_gib, *together), 3),
         "disk.gib": round(disk_bytes(recipe, run) / GIB, 3),
         "speed.tokens_per_s_per_gpu": _mean(ranks, "tokens_per_s"),
         "speed.step_s": _most(ranks, "step_s"),

@@ -17,6 +17,7 @@ from runner.engines.environment import environment
 from runner.launch.fitness import check_machine
 from runner.launch.local import Ended, Progress, launch
 from runner.launch.measured import measured, one_line
+from runner.launch.table import planned
 from runner.machine import probe
 from runner.project import Project
 from runner.recipe.load import Refused
@@ -160,7 +161,7 @@ def _execute(
     run = prepared.resume.path if prepared.resume else new_run_dir(project, place, recipe.profile)
     write_files(run, prepared.files)
     record = _start_record(recipe, prepared, run)
-    record["predicted"] = predicted
+    record |= {"planned": planned(recipe), "predicted": predicted}
     write_json(run / RECORD, record)
     parts: list[str] = []
 

@@ -1,4 +1,4 @@
-"""Measurements of this machine as rows of data/measured/<box>.csv, which `runner calibrate` learns from."""
+"""What was run, as `runner calibrate` reads it: in a run's record, and in rows of data/measured/<box>.csv."""
 
 from __future__ import annotations
 
@@ -12,8 +12,7 @@ from runner.plan.reading import Unplannable, planned_config
 from runner.project import Project
 from runner.recipe.resolve import Recipe
 
-# `config` is the model's, `settings` the recipe's keys and `box` a box file's, as JSON; GPU memory is the largest
-# rank's, host RAM that of all ranks, in GiB
+# `box`, `config` and `settings` as JSON; GPU memory is the largest rank's, host RAM that of all ranks, in GiB
 FIELDS = (
     "id", "date", "source", "recipe", "kind", "profile", "ranks", "steps", "outcome", "peak_gib", "reserved_gib",
     "host_gib", "tokens_per_s_per_gpu", "step_s", "cores", "versions", "box", "config", "settings", "notes",
@@ -36,15 +35,20 @@ def table_file(project: Project, box: str) -> Path:
     return project.root / "data" / "measured" / f"{box}.csv"
 
 
+def planned(recipe: Recipe) -> dict[str, dict[str, Any]]:
+    """`config` of the model (empty where it is not known), `settings` that matter, `box` as a box file has it."""
+    try:
+        config = planned_config(recipe)
+    except Unplannable:
+        config = {}
+    return {"config": config, "settings": _settings(recipe), "box": _box(recipe)}
+
+
 def row(recipe: Recipe, record: dict[str, Any]) -> dict[str, Any]:
     """A run's record as a row."""
     found: dict[str, Any] = record.get("measured", {})
     versions = record.get("engine", {}).get("versions", {})
     outcome = "ran" if record["status"] == "finished" else "OOM" if _out_of_memory(record) else "failed"
-    try:
-        config = planned_config(recipe)
-    except Unplannable:
-        config = {}
     return {
         "id": f"{recipe.name}/{recipe.profile}/{record['run']}",
         "date": str(record.get("started", ""))[:10],
@@ -62,10 +66,8 @@ def row(recipe: Recipe, record: dict[str, Any]) -> dict[str, Any]:
         "step_s": found.get("speed.step_s"),
         "cores": os.cpu_count(),
         "versions": " ".join(f"{name}=={versions[name]}" for name in _NAMED if name in versions),
-        "box": json.dumps(_box(recipe)),
-        "config": json.dumps(config),
-        "settings": json.dumps(_settings(recipe)),
         "notes": "",
+        **{name: json.dumps(value) for name, value in planned(recipe).items()},
     }
 
 

@@ -119,7 +119,7 @@ def _value(estimate: Estimate | None) -> float | None:
 
 
 def _all_short(parts: Mapping[str, float]) -> dict[str, float]:
-    return {name: _short(size) for name, size in parts.items()}
+    return {name.replace(" ", "_"): _short(size) for name, size in parts.items()}
 
 
 def _short(number: float) -> float:

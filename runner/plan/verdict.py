@@ -35,9 +35,9 @@ def unfit(plan: Plan, recipe: Recipe, box: Box | None = None) -> Diagnostic:
         "R201",
         _message(plan),
         _place(recipe, (key, *_MODEL_KEYS)),
-        label="" if recipe.doc.find(key) is None else f"`{_word(value)}` fits: {need(better)}",
+        label="" if recipe.doc.find(key) is None else f"`{_word(value)}` fits: {need(better, short_of(plan))}",
         notes=notes,
-        help=_help(key, value, better, recipe),
+        help=_help(key, value, recipe, need(better, short_of(plan))),
     )
 
 
@@ -66,9 +66,9 @@ def short_of(plan: Plan) -> str:
     return max(shares, key=lambda name: shares[name]) if over else headline
 
 
-def need(plan: Plan) -> str:
-    """`61.2 of 79.1 GiB at peak (backward)`, of whatever is short."""
-    what = short_of(plan)
+def need(plan: Plan, what: str = "") -> str:
+    """`61.2 of 79.1 GiB at peak (loss)`, of whatever is short, or of `what`: `gpu`, `host` or `disk`."""
+    what = what or short_of(plan)
     if what != "gpu":
         store, name = (plan.host, "host RAM") if what == "host" else (plan.disk, "disk")
         return f"{amount(store.gib.value)}{of_capacity(store.capacity_gib)} GiB of {name}"
@@ -136,11 +136,11 @@ def _place(recipe: Recipe, keys: tuple[str, ...]) -> Span:
     return Span(recipe.doc.file, 1, 1)
 
 
-def _help(key: str, value: Any, better: Plan, recipe: Recipe) -> str:
+def _help(key: str, value: Any, recipe: Recipe, needs: str) -> str:
     settings = {key: value, **_with_it(key, value, recipe)}
     listed = " and ".join(f"`{name}: {_word(each)}`" for name, each in settings.items())
     comma = ", " if key in _MEANS else ""
-    return f"set {listed}{comma}{_MEANS.get(key, '')}: {need(better)}"
+    return f"set {listed}{comma}{_MEANS.get(key, '')}: {needs}"
 
 
 # what it does to the learning, or does not

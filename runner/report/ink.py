@@ -60,6 +60,12 @@ def duration(hours: float) -> str:
     return f"{hours * 60:.0f} minutes" if hours * 60 >= 2 else f"{hours * 3600:.0f} seconds"
 
 
+def brief_duration(hours: float) -> str:
+    """`13.8 h`, for tables."""
+    number, unit = duration(hours).split(" ")
+    return f"{number} {'min' if unit == 'minutes' else unit[0]}"
+
+
 def durations(hours: Estimate) -> str:
     """`1.6 to 2.2 days`: the unit once where both ends have the same."""
     low, high = duration(hours.low), duration(hours.high)

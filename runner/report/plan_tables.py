@@ -7,13 +7,13 @@ from collections.abc import Iterable, Iterator
 
 from runner.plan.fit import Choice, Search
 from runner.plan.types import Plan
-from runner.plan.verdict import amount
+from runner.plan.verdict import amount, short_of
 from runner.recipe.edit import written
-from runner.report.ink import Ink, duration, money
+from runner.report.ink import Ink, brief_duration, money
 
 HEAD = ("fits", "GPU GiB", "tok/s/GPU", "time", "cost", "disk GiB")
 _HARD_SPACE = "\N{NO-BREAK SPACE}"
-_WIDTHS = (5, 10, 9, 10, 7, 8)
+_WIDTHS = (9, 10, 9, 7, 7, 8)
 
 
 def catalogue(plans: Iterable[Plan], ink: Ink) -> Iterator[str]:
@@ -30,6 +30,9 @@ def frontier(search: Search, ink: Ink) -> Iterator[str]:
     choices = list(search.frontier)
     if search.best is not None and all(choice.settings != search.best.settings for choice in choices):
         choices.insert(0, search.best)
+    if not choices:
+        yield f"nothing fits; {search.tried} plans compared"
+        return
     yield ink.paint(f"  {_row(HEAD)}".rstrip(), "bold")
     for choice in choices:
         best = search.best is not None and choice.settings == search.best.settings
@@ -54,11 +57,13 @@ def _indented(text: str, ink: Ink) -> list[str]:
 
 def _figures(plan: Plan, ink: Ink) -> str:
     memory, speed, cost = plan.memory, plan.speed, plan.cost
+    # the GPU's own figures stand beside it
+    ram = plan.gpus and plan.fits != "yes" and short_of(plan) == "host"
     cells = (
-        plan.fits,
+        f"{plan.fits} RAM" if ram else plan.fits,
         f"{amount(memory.peak.value)}/{amount(memory.capacity_gib)}" if plan.gpus else "no GPU",
         f"{speed.tokens_per_s_per_gpu.value:,.0f}" if speed is not None else "-",
-        duration(cost.hours.value) if cost.hours is not None else "-",
+        brief_duration(cost.hours.value) if cost.hours is not None else "-",
         money(cost.usd.value) if cost.usd is not None else "-",
         amount(plan.disk.gib.value),
     )

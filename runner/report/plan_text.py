@@ -45,6 +45,7 @@ WORK = {
 }
 _SPARE = "DEFJNPQTUX"
 _NAME = 34  # columns of the first column of every table
+_SMALL = 0.005  # share of RAM or disk below which a part is not worth a word
 _STEP_BAR = 24
 
 
@@ -130,12 +131,14 @@ def bar(parts: list[tuple[float, tuple[int, str]]], capacity: float, ink: Ink) -
 
 def _store(name: str, store: Store, ink: Ink) -> Iterator[str]:
     yield f"{_title(name, ink)}{amount(store.gib.value)}{of_capacity(store.capacity_gib)} GiB ({between(store.gib)})"
-    parts = ", ".join(f"{part.replace('_', ' ')} {amount(size)}" for part, size in _by_size(store.breakdown))
+    shown = [(part, size) for part, size in _by_size(store.breakdown) if size >= store.gib.value * _SMALL]
+    parts = ", ".join(f"{part} {amount(size)}" for part, size in shown)
     yield from textwrap.wrap(parts, ink.width, initial_indent="  ", subsequent_indent="  ")
 
 
 def _parameters(plan: Plan, ink: Ink) -> Iterator[str]:
-    yield f"{_title('parameters', ink)}{plan.parameters:>16,}  {count(plan.parameters)}"
+    short = count(plan.parameters)
+    yield f"{_title('parameters', ink)}{plan.parameters:>16,}" + (f"  {short:>6}" if " " in short else "")
     if plan.active_parameters != plan.parameters:
         share = percent(plan.active_parameters / plan.parameters)
         yield f"  {'of one token (experts chosen)':<{_NAME - 2}}{plan.active_parameters:>16,}  {share}"

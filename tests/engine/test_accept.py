@@ -9,6 +9,10 @@ from pathlib import Path
 
 from runner.engines import jobs_dir
 from runner.engines.environment import Environment
+from runner.facts.boxes import make_box
+from runner.plan.fit import search
+from runner.recipe.compose import compose
+from runner.recipe.resolve import resolve
 from tests.engine.conftest import Smoke
 
 
@@ -52,3 +56,32 @@ def test_the_validators_really_refuse(scratch: Smoke, axolotl: Environment, tmp_
     assert "train_batch_size" in str(found["batch"])
     assert found["key"] == "axolotl drops lora_dropuot"
     assert "save_steps" in str(found["clash"])
+
+
+def test_what_the_plan_advises_is_accepted(scratch: Smoke, axolotl: Environment, tmp_path: Path) -> None:
+    """`--fit` would be worth nothing if the engine refused what it finds."""
+    folders = []
+    smaller = (("phase4/sft-13b", "RTX 4090"), ("phase4/full-13b", "A100-40GB"), ("phase2/pretrain-7b", "A100-40GB"))
+    for name, gpu in smaller:
+        doc = compose(scratch.project, scratch.project.recipe_file(name))
+        opened = resolve(scratch.project, doc, "full", lambda recipe, profile: None)
+        best = search(opened, make_box("pair", {"gpu": gpu, "gpus": 2})).best
+        assert best is not None, f"nothing makes {name} fit two {gpu}"
+        folder = tmp_path / name.replace("/", "_")
+        sets = [f"--set={key}={json.dumps(value)}" for key, value in best.settings.items()]
+        done = scratch.call("render", name, *sets, "--out", str(folder))
+        assert done.returncode == 0, done.stderr
+        folders.append(folder)
+    assert {k: v for k, v in verdicts(axolotl, folders).items() if v} == {}
+
+
+def test_a_model_of_experts_in_4_bits_quantizes_its_experts(
+    scratch: Smoke, axolotl: Environment, tmp_path: Path
+) -> None:
+    sets = ["adapter=qlora", "load_in_4bit=true", "lora_target_linear=null", 'lora_target_modules=["q_proj","v_proj"]']
+    sets += ["deepspeed=null", "lora_target_parameters=null"]
+    folder = tmp_path / "experts"
+    done = scratch.call("render", "phase5/moe-mixtral-lora", *(f"--set={s}" for s in sets), "--out", str(folder))
+    assert done.returncode == 0, done.stderr
+    assert "quantize_moe_experts: true" in (folder / "axolotl.yaml").read_text()
+    assert verdicts(axolotl, [folder]) == {"experts": None}

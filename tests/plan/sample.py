@@ -32,7 +32,7 @@ FITTING = Plan(
         breakdown={"weights": 24.25, "activations": 22.75, "layer": 12.0, "optimizer": 0.97, "workspace": 0.03},
         moments={"loss": 52.0, "backward-last": 60.0, "step": 26.5},
     ),
-    host=Store(near(55.0), {"weights while loading": 48.5, "processes": 6.5}, 442.0),
+    host=Store(near(55.0), {"gathered for saving": 48.5, "processes": 6.5}, 442.0),
     disk=Store(near(110.0), {"checkpoints": 85.0, "download": 25.0}, 2000.0),
     fits="yes",
     speed=Speed(
@@ -63,7 +63,7 @@ ON_CPU = replace(
     box="cpu",
     gpus=0,
     memory=Memory(near(0.0), near(0.0), 0.0, "", {}, {}),
-    host=Store(near(1.4), {"torch and libraries": 1.1, "weights": 0.3}, 4.0),
+    host=Store(near(1.4), {"processes": 1.099, "weights": 0.3, "layer": 0.001}, 4.0),
     speed=None,
     cost=Cost(None, None, None, 0.0),
     length=Length(None, None, None, "the data is on the hub and its size is not known here"),

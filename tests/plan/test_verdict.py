@@ -79,6 +79,13 @@ def test_a_knob_that_the_recipe_lacks_is_named_at_the_model(recipe: Recipe, monk
     assert told.help == "set `load_in_8bit: true`: 60.0 of 79.1 GiB at peak (backward-last)"
 
 
+def test_the_better_plan_is_told_by_what_was_short(recipe: Recipe, monkeypatch: pytest.MonkeyPatch) -> None:
+    roomy = replace(FITTING, fits="tight", host=replace(FITTING.host, gib=near(430.0)))
+    knob(monkeypatch, ("sequence_len", 1024, roomy))
+    assert unfit(TOO_LARGE, recipe).help.endswith(": 60.0 of 79.1 GiB at peak, 66.0 reserved")
+    assert unfit(NO_RAM, recipe).help.endswith(": 430.0 of 442 GiB of host RAM")
+
+
 @pytest.mark.parametrize(
     ("key", "value", "told"),
     [

@@ -10,7 +10,7 @@ import pytest
 
 from runner.plan.fit import Choice, Search
 from runner.plan.types import Estimate
-from runner.report.ink import Ink, count, duration, durations, money
+from runner.report.ink import Ink, brief_duration, count, duration, durations, money
 from runner.report.plan_tables import catalogue, frontier
 from runner.report.plan_text import bar, headline, page
 from tests.plan.sample import FITTING, ON_CPU, TOO_LARGE, near
@@ -105,7 +105,7 @@ def test_without_a_gpu_there_is_no_bar_and_no_speed() -> None:
     assert "GPU memory" not in text
     assert "tokens/s" not in text
     assert "not known without the data" in text
-    assert "torch and libraries 1.1, weights 0.3" in text
+    assert "\n  processes 1.1, weights 0.3\n" in text, "what is next to nothing is left out"
 
 
 def test_colour_says_the_verdict_and_tells_parts_apart() -> None:
@@ -119,9 +119,11 @@ def test_colour_says_the_verdict_and_tells_parts_apart() -> None:
 def test_the_catalogue_has_a_line_for_each_plan() -> None:
     head, *lines = catalogue([FITTING, TOO_LARGE, ON_CPU], PLAIN)
     assert head.split() == ["recipe", "fits", "GPU", "GiB", "tok/s/GPU", "time", "cost", "disk", "GiB"]
-    assert lines[0].split() == ["phase4/lora-13b", "yes", "60.0/79.1", "3,200", "13.8", "hours", "$82.80", "110.0"]
+    assert lines[0].split() == ["phase4/lora-13b", "yes", "60.0/79.1", "3,200", "13.8", "h", "$82.80", "110.0"]
     assert lines[2].split() == ["phase4/lora-13b", "yes", "no", "GPU", "-", "-", "-", "110.0"]
     assert len({line.index("110.0") for line in lines}) == 1
+    (_, line) = catalogue([HEAVY], PLAIN)
+    assert line.split()[1:3] == ["no", "RAM"], "what is short, where it is not the GPU"
 
 
 def test_the_frontier_marks_the_best_and_says_what_is_learned_differently() -> None:
@@ -153,6 +155,7 @@ def test_figures_as_words() -> None:
     assert [duration(h) for h in (0.005, 0.5, 3.0, 47.9, 48.0, 100.0)] == [
         "18 seconds", "30 minutes", "3.0 hours", "47.9 hours", "2.0 days", "4.2 days",
     ]  # fmt: skip
+    assert [brief_duration(h) for h in (0.005, 0.5, 3.0, 100.0)] == ["18 s", "30 min", "3.0 h", "4.2 d"]
     assert durations(Estimate(3.0, 2.0, 4.0)) == "2.0 to 4.0 hours"
     assert durations(Estimate(45.0, 40.0, 50.0)) == "40.0 hours to 2.1 days"
     assert [count(n) for n in (999_999, 1_130_000_000, 13_015_864_320, 318_504_960)] == [

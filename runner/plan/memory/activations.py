@@ -22,7 +22,7 @@ _SPELT_OUT = ("gelu_new", "gelu_fast", "gelu_python", "quick_gelu", "gelu_accura
 @dataclass(frozen=True, slots=True)
 class Layer:
     """Bytes per token of one layer. `saved` by what made it; `boundary` is the layer's input, all that full
-    checkpointing keeps; `pinned` is kept even then, and `attended`, attention's result, where checkpointing is selective;
+    checkpointing keeps; `pinned` is kept even then, `attended`, attention's result, where checkpointing is selective;
     `scratch` is the most that backward holds beside what was saved."""
 
     boundary: float

@@ -14,7 +14,8 @@ _WORKSPACE = 32 * 2**20
 
 
 # torch.compile recomputes cheap elementwise results in backward instead of keeping them (its min-cut partitioner): per
-# layer 0.84 of the eager model's bytes, over 2 to 20 layers of a 13B model (lightning-thunder issue 474)
+# layer 0.84 of the eager model's bytes, over 2 to 20 layers of a 13B Llama (lightning-thunder issue 474), whose norms
+# and activations are written out in small steps; a GPT-NeoX, whose are single kernels, keeps as much as before
 COMPILED = 0.84
 
 
@@ -91,8 +92,9 @@ def kept(w: Workload) -> float:
         }
         if w.offload_activations and w.checkpointing != "none":
             continue
-        total += per_token[w.checkpointing] * stack.layers * w.tokens
-    return total * (COMPILED if w.kernels.compile and w.checkpointing == "none" else 1.0)
+        compiled = w.kernels.compile and w.checkpointing == "none" and stack.norm == "rms"
+        total += per_token[w.checkpointing] * stack.layers * w.tokens * (COMPILED if compiled else 1.0)
+    return total
 
 
 def _backward(w: Workload, s: States, *, first: bool) -> dict[str, float]:
