@@ -40,6 +40,10 @@ class Source:
     gib: float = 0.0
     note: str = ""
 
+    @property
+    def shown(self) -> str:
+        return Path(self.name).name if self.name.startswith("/") else self.name
+
 
 def sources(recipe: Recipe, key: str = "datasets") -> list[Source]:
     """Every dataset that `key` lists, in order. Raises Unsized for the first whose size is not known."""

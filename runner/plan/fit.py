@@ -180,6 +180,8 @@ def _shards(recipe: Recipe, box: Box | None) -> Iterator[dict[str, Any]]:
     yield {"deepspeed": own} if own else {}
     if values.get("fsdp_config") or values.get("fsdp_version") or isinstance(own, dict) or recipe.box.gpus == 0:
         return
+    if own:
+        yield {"deepspeed": None}  # nothing to divide between: on one GPU, or with weights that fit on each
     if ranks(recipe, box) > 1:
         stages = ["zero1", "zero2", "zero3"]
         stages += [] if values.get("adapter") else ["zero2_offload", "zero3_offload", "zero3_offload_all"]

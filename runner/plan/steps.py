@@ -143,7 +143,7 @@ def _samples(source: Source, values: dict[str, Any], w: Workload) -> Data:
     else:  # utils/data/utils.py, handle_long_seq_in_dataset; utils/data/rl.py, _drop_long_sequences
         rows = [row for row in source.lengths if max(row) <= w.seq_len]
     share = len(rows) / len(source.lengths)
-    lost = (f"{1 - share:.0%} of `{source.name}` is dropped: longer than `sequence_len`",) if share < 1 else ()
+    lost = (f"{1 - share:.0%} of `{source.shown}` is dropped: longer than `sequence_len`",) if share < 1 else ()
     sizes = [sum(row) for row in rows]
     return Data(round(source.rows * share), sum(sizes) / max(1, len(sizes)), tuple(sizes), source.whole, notes, lost)
 
@@ -156,7 +156,7 @@ def _cut(source: Source, longest: int, notes: tuple[str, ...]) -> Data:
     samples = [min(longest, text - start) for text in texts for start in range(0, text, longest)]
     samples = [n for n in samples if n >= 2]  # utils/trainer.py, filter_sequences_by_length
     cut = max(whole) > most
-    lost = (f"Axolotl cuts each text of `{source.name}` after {most:,} tokens",) if cut else ()
+    lost = (f"Axolotl cuts each text of `{source.shown}` after {most:,} tokens",) if cut else ()
     count = round(len(samples) * source.rows / len(texts))
     known = tuple(samples) if source.lengths else ()
     return Data(count, sum(samples) / max(1, len(samples)), known, source.whole, notes, lost)

@@ -122,7 +122,7 @@ def shrink(config: dict[str, Any], limits: dict[str, Any]) -> dict[str, Any]:
     for key, cap in limits["cap"].items():
         if isinstance(small.get(key), int):
             small[key] = min(small[key], cap)
-    if heads and groups:
+    if isinstance(heads, int) and isinstance(groups, int) and heads and groups:
         small["num_key_value_heads"] = small["num_attention_heads"] if groups == heads else 2
     experts = small.get("num_local_experts") or small.get("num_experts")
     if experts and "num_experts_per_tok" in small:
