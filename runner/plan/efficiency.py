@@ -42,6 +42,10 @@ class Efficiency:
 
 
 def from_data(given: dict[str, Any]) -> Efficiency:
+    """Raises ValueError where a factor is not there."""
+    missing = [f.name for f in fields(Efficiency) if f.name not in given]
+    if missing:
+        raise ValueError(f"{FILE} lacks `{missing[0]}`: `runner calibrate --write` makes a whole one")
     return Efficiency(**{f.name: given[f.name] for f in fields(Efficiency)})
 
 
@@ -49,4 +53,5 @@ def from_data(given: dict[str, Any]) -> Efficiency:
 def load_efficiency(root: Path | None = None) -> Efficiency:
     """`root`/data/efficiency.yaml where `runner calibrate` wrote one for a project, else the one that ships."""
     own = root / "data" / FILE if root is not None else None
-    return from_data(read_facts(own if own is not None and own.is_file() else shipped("data") / FILE))
+    given = read_facts(own if own is not None and own.is_file() else shipped("data") / FILE)
+    return from_data(given if isinstance(given, dict) else {})

@@ -14,6 +14,7 @@ from runner.plan.speed import speed
 from runner.plan.steps import length_of
 from runner.plan.types import Cost, Length, Plan, Speed
 from runner.plan.workload import Workload
+from runner.project import find_project
 from runner.recipe.resolve import Recipe
 
 # A run draws most of a GPU's limit while it computes, and its share of the host besides: ML.ENERGY's measurements of
@@ -25,11 +26,12 @@ HOST_WATTS_PER_GPU = 150.0
 def make_plan(
     recipe: Recipe, box: Box | None = None, *, price: float | None = None, fitted: Efficiency | None = None
 ) -> Plan:
-    """`box` instead of the recipe's own; `price` in USD per hour of the whole box instead of the box's.
+    """`box` instead of the recipe's own; `price` in USD per hour of the whole box instead of the box's;
+    `fitted` instead of the project's efficiencies, or of those that ship.
 
     Raises Unplannable where the model is not known without the network, ValueError where its config makes no sense.
     """
-    fitted = fitted or load_efficiency()
+    fitted = fitted or load_efficiency(find_project().root)
     w = read_workload(recipe, box)
     length = length_of(recipe, w)
     found = memory(w, peak(w), fitted)
