@@ -151,6 +151,8 @@ def _settings(row: dict[str, str]) -> Iterator[tuple[str, Any]]:
         yield "liger_fused_linear_cross_entropy" if linear else "liger_cross_entropy", True
     if re.search(r"(?<!no )(torch\.)?\bcompile\b", extra) and "no compile" not in extra:
         yield "torch_compile", True
+    if "activation offload" in extra:
+        yield "activation_offloading", True
     if "chunked ce" in extra:
         yield "chunked_cross_entropy", True
     if "fp8" in precision or "float8" in precision or "float8" in extra:

@@ -122,7 +122,13 @@ def record(**more: Any) -> dict[str, Any]:
     found = {"memory.peak_gib": 30.5, "host.ram_gib": 5.0, "host.ranks_gib": [2.0, 3.0], "speed.step_s": 0.5}
     versions = {"torch": "2.13.0", "axolotl": "0.19.0", "python": "3.11"}
     engine = {"versions": versions}
-    return {"run": "1", "status": "finished", "started": "2026-11-24T01:02:03", "measured": found, "engine": engine} | more
+    return {
+        "run": "1",
+        "status": "finished",
+        "started": "2026-11-24T01:02:03",
+        "measured": found,
+        "engine": engine,
+    } | more
 
 
 def test_a_row_can_be_calibrated_on(bench: Bench, recipe: Recipe) -> None:

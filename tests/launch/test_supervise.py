@@ -9,17 +9,17 @@ from typing import Any
 import pytest
 from filelock import FileLock
 
-from runner.launch.supervise import execute, headline, last_error, prepare, refuse_machine
+from runner.launch.supervise import PROBES, execute, headline, last_error, prepare, prepare_probe, refuse_machine
 from runner.machine import Machine
 from runner.recipe.compose import compose
 from runner.recipe.load import Refused
 from runner.recipe.resolve import Recipe, resolve
 from runner.record import RECORD, latest, new_run_dir, profile_dir, read_run, write_json
-from tests.conftest import Bench
+from tests.conftest import BODY, HEADER, Bench
 
 
-def recipe_of(bench: Bench, profile: str = "full") -> Recipe:
-    doc = compose(bench.project, bench.write("r"), profile=profile)
+def recipe_of(bench: Bench, profile: str = "full", text: str = HEADER + BODY) -> Recipe:
+    doc = compose(bench.project, bench.write("r", text), profile=profile)
     return resolve(bench.project, doc, profile, lambda recipe, profile: None)
 
 
@@ -70,9 +70,9 @@ def test_a_finished_run_of_the_same_is_enough(bench: Bench) -> None:
     digest = prepare(bench.project, recipe).fingerprint
     run = recorded(bench, recipe, "finished", digest)
     recorded(bench, recipe, "failed", "of another form")
-    plan = prepare(bench.project, recipe)
-    assert plan.finished is not None
-    assert plan.finished.path == run
+    prepared = prepare(bench.project, recipe)
+    assert prepared.finished is not None
+    assert prepared.finished.path == run
     assert latest(bench.project, "r", "full") == run
     assert (profile_dir(bench.project, "r", "full") / "done").exists()
     forced = prepare(bench.project, recipe, force=True)
@@ -84,14 +84,14 @@ def test_the_newest_run_goes_on_where_it_is_the_same(bench: Bench, status: str) 
     recipe = recipe_of(bench)
     digest = prepare(bench.project, recipe).fingerprint
     run = recorded(bench, recipe, status, digest)
-    plan = prepare(bench.project, recipe)
-    assert plan.finished is None
-    assert plan.resume is not None
-    assert plan.resume.path == run
+    prepared = prepare(bench.project, recipe)
+    assert prepared.finished is None
+    assert prepared.resume is not None
+    assert prepared.resume.path == run
     assert prepare(bench.project, recipe, force=True).resume is None
     recorded(bench, recipe, "finished", "of another form")
-    plan = prepare(bench.project, recipe)
-    assert (plan.finished, plan.resume) == (None, None)
+    prepared = prepare(bench.project, recipe)
+    assert (prepared.finished, prepared.resume) == (None, None)
     recorded(bench, recipe, status, "of another form")
     assert prepare(bench.project, recipe).resume is None
 
@@ -103,9 +103,9 @@ def test_nothing_is_written_before_a_run(bench: Bench) -> None:
 
 def refused(bench: Bench) -> str:
     recipe = recipe_of(bench)
-    plan = prepare(bench.project, recipe)
+    prepared = prepare(bench.project, recipe)
     with pytest.raises(Refused) as caught:
-        execute(bench.project, recipe, plan, lambda progress: None)
+        execute(bench.project, recipe, prepared, lambda progress: None)
     (told,) = caught.value.diagnostics
     assert told.help
     return told.code
@@ -142,4 +142,51 @@ def test_a_record_that_is_torn_is_no_run(bench: Bench) -> None:
     assert read_run(run) is None
     assert prepare(bench.project, recipe).finished is None
     (run / RECORD).write_text(json.dumps(["a list"]))
+    assert prepare(bench.project, recipe).finished is None
+
+
+# leaves what a training run leaves, in a moment
+ENGINE = """\
+echo "=== train"
+mkdir -p output measured
+echo '{"step": 2, "max_steps": 2, "loss": 1.5, "train_runtime": 7.2}' > metrics.jsonl
+echo '{"rank": 0, "peak_rss_gib": 1.25, "step_s": 0.5}' > measured/rank-0.json
+echo '{}' > output/adapter_config.json
+"""
+
+
+@pytest.fixture
+def engine(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("runner.launch.supervise.render", lambda recipe: {"launch.sh": ENGINE})
+
+
+@pytest.mark.usefixtures("engine")
+def test_what_was_predicted_stands_beside_what_was_measured(bench: Bench) -> None:
+    recipe = recipe_of(bench)
+    said = {"host.ram_gib": 1.0, "time.steps": 2}
+    outcome = execute(bench.project, recipe, prepare(bench.project, recipe), lambda progress: None, said)
+    assert outcome.status == "finished", outcome.error
+    assert outcome.comparison == "predicted/measured: host RAM 1/1.25 GiB, steps 2/2"
+    run = read_run(outcome.run)
+    assert run is not None
+    assert run.record["predicted"] == said
+    assert run.record["measured"]["host.ram_gib"] == 1.25
+    assert run.record["measured"]["time.hours"] == 0.002
+    assert run.record["planned"]["config"]["hidden_size"] == 5120
+    assert run.record["planned"]["box"]["gpus"] == 2
+
+
+@pytest.mark.usefixtures("engine")
+def test_a_probe_is_no_run(bench: Bench) -> None:
+    """Nothing may ever start from it, and a run that goes on is not held up by it."""
+    recipe = recipe_of(bench)
+    with FileLock(profile_dir(bench.project, "r", "full") / ".lock"):
+        outcome = execute(bench.project, recipe, prepare_probe(recipe), lambda progress: None)
+    assert outcome.status == "finished", outcome.error
+    assert outcome.run.parent == bench.project.artifacts / PROBES / "r" / "full"
+    assert latest(bench.project, "r", "full") is None
+    assert {p.name for p in profile_dir(bench.project, "r", "full").iterdir()} <= {".lock"}
+    assert {p.name for p in outcome.run.parent.iterdir()} == {".lock", outcome.run.name}
+    again = execute(bench.project, recipe, prepare_probe(recipe), lambda progress: None)
+    assert again.run != outcome.run, "always a fresh one"
     assert prepare(bench.project, recipe).finished is None
