@@ -117,7 +117,7 @@ CODES: dict[str, tuple[str, str]] = {
     "R313": ("GPUs of an older generation", "The box's compute capability is higher; bf16 or fp8 may be missing here."),
     "R314": (
         "a box of several nodes",
-        "A run starts processes on the machine it is called on, and launches nothing elsewhere; the plan covers all nodes.",
+        "A run starts processes on this machine and launches nothing elsewhere; the plan covers all nodes.",
     ),
     "R320": (
         "no compiler for DeepSpeed's CPU Adam",

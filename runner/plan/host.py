@@ -26,7 +26,7 @@ MERGER = 0.58
 MAP_WORKER = 0.22
 # a dataloader's worker is forked likewise, and keeps a few batches
 LOADER_WORKER = 0.25
-# transformers writes files up to this size (save_pretrained's max_shard_size); those on the hub were mostly cut at 10 GB
+# transformers writes files up to this size (save_pretrained, max_shard_size); the hub holds them mostly cut at 10 GB
 FILE_BYTES = 50e9
 HUB_FILE_BYTES = 10e9
 # Intervals: on a CPU within what the smoke runs and three of 136M parameters showed; with GPUs the drivers differ.

@@ -15,7 +15,7 @@ from runner.launch.local import launch
 from runner.launch.resident import Resident, family, held_bytes
 from tests.launch.test_local import script
 
-HOLD = "b = bytearray(80 * 2**20); b[::4096] = b'x' * len(b[::4096]); print('ready', flush=True); import time; time.sleep(60)"
+HOLD = "b = bytearray(80 * 2**20); b[::4096] = b'x' * len(b[::4096]); import time; time.sleep(2)"
 
 
 def test_a_family_is_all_that_a_process_started(tmp_path: Path) -> None:
@@ -57,7 +57,7 @@ def test_looking_takes_little_of_the_time(monkeypatch: pytest.MonkeyPatch) -> No
 
 
 def test_what_a_run_holds_is_measured_by_part(tmp_path: Path) -> None:
-    run = script(tmp_path / "r", f"echo '=== train'\n{sys.executable} -c \"{HOLD}\" &\nsleep 2\nkill $!\n")
+    run = script(tmp_path / "r", f"echo '=== train'\n{sys.executable} -c \"{HOLD}\" &\nwait\n")
     ended = launch(run, lambda p: None)
     assert 80 / 1024 < ended.resident_gib["train"] < 0.3
     assert ended.peak_rss_gib > 80 / 1024

@@ -1,4 +1,4 @@
-"""Host RAM. What real runs on a CPU took stands in data/measured/cpu.csv, and tests/engine/test_measured.py compares."""
+"""Host RAM. What real runs on a CPU took stands in data/measured/cpu.csv; tests/engine/test_measured.py runs them."""
 
 from __future__ import annotations
 
