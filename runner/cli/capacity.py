@@ -10,8 +10,9 @@ from typing import Any
 
 import click
 
-from runner.cli.output import wants_colour
+from runner.cli.output import print_diagnostics, wants_colour
 from runner.cli.serving_view import comparison, page
+from runner.diagnostics import Diagnostic
 from runner.facts.boxes import Box
 from runner.facts.models import Model, catalogue, find_model
 from runner.plan.serving.layout import for_throughput, layouts
@@ -71,8 +72,9 @@ def command(model: str, box_name: str, as_json: bool, **given: Any) -> None:
     MODEL is a name of our catalogue or the hub, or a folder with a config.json. Without a tensor parallel size the
     layout that carries most tokens is shown, beside the others. Exit code 0 when it fits, 1 when it does not.
     """
-    root = find_project().root
-    found, box = _model(model), find_box(box_name, root)
+    told: list[Diagnostic] = []
+    found, box = _model(model), find_box(box_name, find_project().root, told)
+    print_diagnostics(told)
     sized = given["tensor_parallel_size"] or (given["pipeline_parallel_size"] or 1) > 1
     given["quantization"] = given["quantization"] or method_of(found.config)
     settings = Settings(**{key: value for key, value in given.items() if value is not None})

@@ -60,7 +60,9 @@ def command(
     """
     _refuse_combinations(recipe, profile, sets, every, fit, write)
     project = find_project()
-    box = find_box(box_name, project.root) if box_name else None
+    told: list[Diagnostic] = []
+    box = find_box(box_name, project.root, told) if box_name else None
+    print_diagnostics(told)
     if every:
         fits = _all(project, profile, box, price, as_json)
     else:

@@ -20,6 +20,8 @@ RAM_GIB_PER_GPU = 128.0
 CPU_CORES = 4
 CPU_RAM_GIB = 16.0
 DISK_GIB = 500.0
+# between nodes: a 400 Gb/s InfiniBand port for each GPU, as clouds connect their nodes of H100s
+NETWORK_GB_S_PER_GPU = 50.0
 
 # keys that replace a fact of the GPU; its memory and compute capability have names that say whose they are
 RATES = tuple(f.name for f in fields(GpuFacts) if f.name.endswith(("_tflops", "_tops", "_gb_s", "watts")))
@@ -59,6 +61,8 @@ class Box:
     price_usd_per_hour: float = 0.0
     network_gb_s: float = 0.0
     facts: GpuFacts | None = None
+    # keys that its file leaves out, for which the defaults above stand
+    assumed: frozenset[str] = frozenset()
 
     @property
     def total_gpus(self) -> int:
@@ -75,6 +79,7 @@ class Fault:
     label: str = ""
     help: str = ""
     of_key: bool = False  # the key itself is wrong, not its value
+    harmless: bool = False  # the box can be made without it
 
 
 class BoxError(ValueError):
@@ -97,15 +102,17 @@ def load_box(name: str) -> Box:
     return make_box(name, read_facts(shipped("data") / "boxes" / f"{name}.yaml"))
 
 
-def make_box(name: str, given: Mapping[str, Any]) -> Box:
-    """The box that a file describes; `name` where it does not give its own. Raises BoxError.
+def make_box(name: str, given: Mapping[str, Any], *, lenient: bool = False) -> Box:
+    """The box that a file describes; `name` where it does not give its own. Raises BoxError; `lenient`, only for faults
+    without whose mend there is no box.
 
     Only `gpus` is needed, and `gpu` where that is not 0. The rest comes from the GPU's facts and the defaults above.
     """
-    faults = [*_unknown(given), *_ill_typed(given), *_lacking(given)]
+    faults = [fault for fault in box_faults(given) if not (lenient and fault.harmless)]
     if faults:
         raise BoxError(faults)
     gpus, nodes = given["gpus"], given.get("nodes", 1)
+    network = given.get("network_gb_s") or (NETWORK_GB_S_PER_GPU * gpus if nodes > 1 else 0)
     cores = given.get("cores", gpus * CORES_PER_GPU or CPU_CORES)
     ram = float(given.get("ram_gib", gpus * RAM_GIB_PER_GPU or CPU_RAM_GIB))
     facts = _gpu(given) if gpus else _processor(given, cores, ram)
@@ -120,8 +127,9 @@ def make_box(name: str, given: Mapping[str, Any]) -> Box:
         nodes=nodes,
         disk_gib=float(given.get("disk_gib", DISK_GIB)),
         price_usd_per_hour=float(given.get("price_usd_per_hour", 0)),
-        network_gb_s=float(given.get("network_gb_s", 0)),
+        network_gb_s=float(network),
         facts=facts,
+        assumed=frozenset({"cores", "ram_gib", "disk_gib"} - set(given)),
     )
 
 
@@ -172,6 +180,10 @@ def _processor(given: Mapping[str, Any], cores: int, ram_gib: float) -> GpuFacts
 # --- what can be wrong ---
 
 
+def box_faults(given: Mapping[str, Any]) -> list[Fault]:
+    return [*_unknown(given), *_ill_typed(given), *_lacking(given)]
+
+
 def _unknown(given: Mapping[str, Any]) -> list[Fault]:
     found = []
     for key in map(str, given):
@@ -179,7 +191,7 @@ def _unknown(given: Mapping[str, Any]) -> list[Fault]:
             close = _near(key, KEYS)
             label = f"did you mean `{close}`?" if close else ""
             help = f"rename `{key}` to `{close}`" if close else f"remove `{key}`; a box has {_listed(KEYS)}"
-            found.append(Fault(key, f"unknown key `{key}`", label, help, of_key=True))
+            found.append(Fault(key, f"unknown key `{key}`", label, help, of_key=True, harmless=True))
     return found
 
 
@@ -209,7 +221,9 @@ def _lacking(given: Mapping[str, Any]) -> list[Fault]:
     nodes = given.get("nodes", 1)
     if isinstance(nodes, int) and nodes > 1 and not given.get("network_gb_s"):
         help = "add `network_gb_s`, in 10**9 bytes per second and direction: 50 for each 400 Gb/s InfiniBand port"
-        found.append(Fault("nodes", f"a box of {nodes} nodes needs the speed of its network", help=help))
+        message = f"a box of {nodes} nodes needs the speed of its network"
+        label = f"taken as {NETWORK_GB_S_PER_GPU} for each GPU"
+        found.append(Fault("nodes", message, label, help, harmless=True))
     if given["gpus"] == 0 and given["gpus"] is not False:
         about = [key for key in ("gpu", "gpu_memory_gib", "compute_capability", "generation") if key in given]
         help = "remove it, or say how many `gpus` there are"

@@ -90,8 +90,9 @@ class Meter(TrainerCallback):  # type: ignore[misc]
         self.counted = 0
         self.seconds: list[float] = []
         self.positions: list[int] = []
-        self.allocated = self.reserved = 0
+        self.allocated = self.reserved = self.resident = 0
         self.written = 0.0
+        self.process = os.getpid()
         atexit.register(self.save)  # the final save, after training, may hold the most memory
 
     def watch(self, trainer: Any) -> None:
@@ -130,6 +131,7 @@ class Meter(TrainerCallback):  # type: ignore[misc]
     on_save = on_evaluate
 
     def look(self) -> None:
+        self.resident = max(self.resident, resident_peak())
         if torch.cuda.is_available():
             self.allocated = max(self.allocated, torch.cuda.max_memory_allocated())
             self.reserved = max(self.reserved, torch.cuda.max_memory_reserved())
@@ -137,7 +139,7 @@ class Meter(TrainerCallback):  # type: ignore[misc]
     def brief(self) -> dict[str, float]:
         """What goes with every report of rank 0."""
         self.look()
-        found = {"peak_rss_gib": resident_peak() / GIB}
+        found = {"peak_rss_gib": self.resident / GIB}
         if self.allocated:
             found |= {"peak_allocated_gib": self.allocated / GIB, "peak_reserved_gib": self.reserved / GIB}
         if self.seconds:
@@ -145,6 +147,8 @@ class Meter(TrainerCallback):  # type: ignore[misc]
         return {name: round(value, 4) for name, value in found.items()}
 
     def save(self) -> None:
+        if os.getpid() != self.process:  # a worker that was forked from a rank
+            return
         self.written = time.monotonic()
         seconds, positions = self.seconds[WARM_UP_STEPS:], self.positions[WARM_UP_STEPS:]
         took = sum(seconds)
@@ -190,8 +194,8 @@ def count(inputs: Mapping[str, Any]) -> tuple[int, Any]:
 
 
 def resident_peak() -> int:
-    """Bytes that this process has held at most. What getrusage says is never less than what the process it was forked
-    from held; the kernel's own mark for this program is kept apart."""
+    """Bytes that this process has held at most, within a few pages. What getrusage says is never less than what the
+    process it was forked from held; the kernel's own mark for this program is kept apart."""
     try:
         for line in Path("/proc/self/status").read_text().splitlines():
             if line.startswith("VmHWM:"):

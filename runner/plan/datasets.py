@@ -72,7 +72,7 @@ def _source(entry: dict[str, Any], reader: _Reader) -> Source:
     found = _from_files(name, entry, files, reader) if files else _from_facts(name, entry)
     shards = entry.get("shards")
     if isinstance(shards, int) and shards > 1:
-        # datasets' shard(): the first `rows % shards` of them hold one more
+        # of rows that were shuffled first; the first `rows % shards` of datasets' shard() hold one more
         mine = found.rows // shards + (int(entry.get("shards_idx") or 0) < found.rows % shards)
         return Source(name, mine, found.mean, found.lengths, False, found.gib, found.note)
     return found
@@ -97,7 +97,8 @@ _ABOUT = ("dataset_info.json", "state.json", "dataset_dict.json")
 
 def _from_files(name: str, entry: Mapping[str, Any], files: list[Path], reader: _Reader) -> Source:
     field = str(entry.get("field") or entry.get("text_column") or "text")
-    total, lengths, exact = 0, [], True
+    total, exact = 0, True
+    lengths: list[tuple[int, ...]] = []
     for file in files:
         try:
             stat = file.stat()
@@ -108,8 +109,11 @@ def _from_files(name: str, entry: Mapping[str, Any], files: list[Path], reader: 
             raise Unsized(f"{error}; set `max_steps`") from None
         total, exact = total + read[0].count, exact and read[0].exact
         lengths += read[1]
-    rows = sliced(str(entry.get("split") or ""), {}, total) or 0
-    whole = exact and counter_for(*reader).exact and len(lengths) == total == rows
+    ranges = sliced(str(entry.get("split") or ""), {}, total) or []
+    rows = sum(map(len, ranges))
+    if known := exact and len(lengths) == total:
+        lengths = [lengths[i] for part in ranges for i in part]
+    whole = known and counter_for(*reader).exact
     mean = sum(map(sum, lengths)) / len(lengths) if lengths else None
     note = "" if exact else f"rows of `{Path(name).name}` are counted on its first part"
     return Source(name, rows, mean, tuple(lengths), whole, note=note)
@@ -140,43 +144,46 @@ def _from_facts(name: str, entry: Mapping[str, Any]) -> Source:
     if known is not None:
         of_config = known.get("configs", {}).get(config or next(iter(known.get("configs", {})), ""), known)
         facts = {**known, **of_config}
-        rows = sliced(str(entry.get("split") or "train"), facts.get("rows", {}), None)
-        if rows is not None:
+        ranges = sliced(str(entry.get("split") or "train"), facts.get("rows", {}), None)
+        if ranges is not None:
             streamed = bool(facts.get("streamed"))
             note = f"tokens are estimated: {facts['tokens']:,} in a row of `{name}`"
-            return Source(name, rows, facts["tokens"], gib=0.0 if streamed else facts.get("gib", 0.0), note=note)
+            return Source(
+                name, sum(map(len, ranges)), facts["tokens"], gib=0.0 if streamed else facts.get("gib", 0.0), note=note
+            )
     splits = _card(name, config)
-    rows = sliced(str(entry.get("split") or "train"), splits, None)
-    if rows is None:
+    ranges = sliced(str(entry.get("split") or "train"), splits, None)
+    if ranges is None:
         raise Unsized(
             f"the size of `{name}` is not known without the network; set `max_steps`, or download its card once: "
             f"`hf download --repo-type dataset {name} README.md`"
         )
-    return Source(name, rows, None, note=f"rows of `{name}` are those of its card")
+    return Source(name, sum(map(len, ranges)), None, note=f"rows of `{name}` are those of its card")
 
 
-def sliced(split: str, rows: Mapping[str, int], total: int | None) -> int | None:
-    """Rows of `train`, `train[:500]`, `train[10%:20%]` or a sum of such. `total` stands for every split of a file.
+def sliced(split: str, rows: Mapping[str, int], total: int | None) -> list[range] | None:
+    """The rows that `train`, `train[:500]`, `train[10%:20%]` or a sum of such takes; None where a split is not among
+    `rows`. `total` stands for every split of a file.
 
     Percentages are rounded as datasets does (arrow_reader.py, _pct_to_abs_closest).
     """
-    found = 0
+    found = []
     for part in (split or "train").split("+"):
         match = _PART.fullmatch(part.strip())
         count = total if total is not None else rows.get(match["name"]) if match else None
         if count is None:
             return None
-        found += _slice(match["slice"] if match else None, count)
+        found.append(_slice(match["slice"] if match else None, count))
     return found
 
 
-def _slice(text: str | None, count: int) -> int:
+def _slice(text: str | None, count: int) -> range:
     if not text or ":" not in text:
-        return count
+        return range(count)
     first, last = (_bound(side, count) for side in text.split(":", 1))
     first, last = (0 if first is None else first), (count if last is None else last)
     first, last = (max(count + n, 0) if n < 0 else min(n, count) for n in (first, last))
-    return max(0, last - first)
+    return range(first, max(first, last))
 
 
 def _bound(text: str, count: int) -> int | None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Set
+
 from runner.plan.efficiency import Efficiency
 from runner.plan.memory.peak import Peak
 from runner.plan.memory.reserved import reserved_bytes
@@ -31,15 +33,18 @@ def memory(w: Workload, at: Peak, fitted: Efficiency) -> Memory:
     )
 
 
-def verdict(memory: Memory, host: Store, stored: Store) -> Fits:
+def verdict(memory: Memory, host: Store, stored: Store, assumed: Set[str] = frozenset()) -> Fits:
     """`no` where what must be allocated does not fit; `tight` where it does and the allocator's blocks may not: torch
-    then gives cached blocks back and tries again, which is slow and may fail."""
+    then gives cached blocks back and tries again, which is slow and may fail. What the box's file leaves out
+    (`assumed`) decides nothing."""
+    ram = 0.0 if "ram_gib" in assumed else host.capacity_gib
+    disk = 0.0 if "disk_gib" in assumed else stored.capacity_gib
     if memory.capacity_gib and memory.peak.value + CONTEXT_GIB > memory.capacity_gib:
         return "no"
-    if host.capacity_gib and host.gib.low > host.capacity_gib:
+    if ram and host.gib.low > ram:
         return "no"
     if memory.capacity_gib and memory.reserved.value * SURE > memory.capacity_gib:
         return "tight"
-    if host.capacity_gib and host.gib.high > host.capacity_gib:
+    if ram and host.gib.high > ram:
         return "tight"
-    return "tight" if stored.capacity_gib and stored.gib.value > stored.capacity_gib else "yes"
+    return "tight" if disk and stored.gib.value > disk else "yes"

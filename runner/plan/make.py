@@ -53,7 +53,7 @@ def make_plan(
         memory=found,
         host=host,
         disk=stored,
-        fits=verdict(found, host, stored),
+        fits=verdict(found, host, stored, w.box.assumed),
         speed=fast,
         length=length,
         cost=_cost(w, fast, length, w.box.price_usd_per_hour if price is None else price),

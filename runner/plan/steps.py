@@ -143,7 +143,8 @@ def _samples(source: Source, values: dict[str, Any], w: Workload) -> Data:
     else:  # utils/data/utils.py, handle_long_seq_in_dataset; utils/data/rl.py, _drop_long_sequences
         rows = [row for row in source.lengths if max(row) <= w.seq_len]
     share = len(rows) / len(source.lengths)
-    lost = (f"{1 - share:.0%} of `{source.shown}` is dropped: longer than `sequence_len`",) if share < 1 else ()
+    about = "" if source.whole else "about "
+    lost = (f"{about}{1 - share:.0%} of `{source.shown}` is dropped: longer than `sequence_len`",) if share < 1 else ()
     sizes = [sum(row) for row in rows]
     return Data(round(source.rows * share), sum(sizes) / max(1, len(sizes)), tuple(sizes), source.whole, notes, lost)
 

@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from runner.diagnostics import Diagnostic, Span
-from runner.facts.boxes import Box, BoxError, Fault, box_names, load_box, make_box
+from runner.facts.boxes import Box, BoxError, Fault, box_faults, box_names, load_box, make_box
 from runner.facts.gpus import find_gpu
 from runner.gpus import Gpu
 from runner.machine import Machine
@@ -27,19 +27,20 @@ NVLINK_GB_S = {"sm_86": 14.0, "sm_100": 50.0, "sm_103": 50.0}
 NVLINK_USUAL_GB_S = 25.0
 
 
-def find_box(given: str, root: Path) -> Box:
+def find_box(given: str, root: Path, told: list[Diagnostic] | None = None) -> Box:
     """The box that `--box` names: one that ships with the runner, one of `root`/boxes, or a file by its path.
 
-    A path is looked for where the command runs, then below `root`. Raises Refused (R012, R018, R001 to R005).
+    A path is looked for where the command runs, then below `root`. With `told`, faults that a box can be made without
+    are added to it as warnings instead of raised. Raises Refused (R012, R018, R001 to R005).
     """
     if given in box_names():
         return load_box(given)
     own = {file.stem: file for file in sorted((root / FOLDER).glob("*.yaml"))}
     if given in own:
-        return read_box(own[given])
+        return read_box(own[given], told)
     if given.endswith((".yaml", ".yml")) or "/" in given:
         here = os.path.exists(given)  # noqa: PTH110 - Path's raises on odd names
-        return read_box(Path(given) if here else root / given)
+        return read_box(Path(given) if here else root / given, told)
     known = [*box_names(), *own]
     close = nearest_word(given, known)
     raise Refused(
@@ -54,14 +55,18 @@ def find_box(given: str, root: Path) -> Box:
     )
 
 
-def read_box(file: Path) -> Box:
-    """A box from its file. Raises Refused with everything wrong about it (R018; R001 to R005 for what is not YAML)."""
+def read_box(file: Path, told: list[Diagnostic] | None = None) -> Box:
+    """A box from its file; `told` as in find_box. Raises Refused with everything wrong about it (R018; R001 to R005 for
+    what is not YAML)."""
     try:
         doc = load(file, file.stem)
     except Refused as refused:
         raise Refused(*map(_of_a_box, refused.diagnostics)) from None
+    if told is not None:
+        harmless = [fault for fault in box_faults(doc.plain()) if fault.harmless]
+        told += [replace(_diagnostic(fault, doc), severity="warning") for fault in harmless]
     try:
-        return make_box(file.stem, doc.plain())
+        return make_box(file.stem, doc.plain(), lenient=told is not None)
     except BoxError as error:
         raise Refused(*(_diagnostic(fault, doc) for fault in error.faults)) from None
 

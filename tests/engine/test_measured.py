@@ -50,6 +50,7 @@ def test_ranks_tell_what_they_went_through(smoked: Smoke) -> None:
 
 # What is run besides the default smoke runs: by its data's length rather than by `max_steps`. Nothing is saved.
 QUIET = ("max_steps=null", "eval_steps=null", "save_steps=null", "save_strategy=no")
+CHATS = f"path: {CHAT}, ds_type: json, type: chat_template, field_messages: messages"
 MORE: list[tuple[str, dict[str, Any], int]] = [
     ("phase4/lora-13b", {"num_epochs": 1, "merge": "false"}, 95),
     # packed; the number of bins depends on the order, which is drawn
@@ -57,7 +58,7 @@ MORE: list[tuple[str, dict[str, Any], int]] = [
     ("phase2/zero2-13b", {"num_epochs": 1, "gradient_accumulation_steps": 3}, 32),
     ("phase4/dpo-13b", {"num_epochs": 0.25, "merge": "false"}, 24),
     ("phase4/rlhf-13b", {"num_epochs": 0.1, "merge": "false"}, 20),
-    # two slices, a count held out, and whatever is longer than 40 tokens dropped
+    # a slice of which whatever is longer than 40 tokens is dropped, and a count held out
     (
         "phase4/sft-13b",
         {
@@ -65,11 +66,19 @@ MORE: list[tuple[str, dict[str, Any], int]] = [
             "merge": "false",
             "val_set_size": 7,
             "sequence_len": 40,
-            "datasets": f"[{{path: {CHAT}, ds_type: json, type: chat_template, field_messages: messages, "
-            f'split: "train[:25%]"}}, {{path: {CHAT}, ds_type: json, type: chat_template, field_messages: messages, '
-            "split: train, shards: 7, shards_idx: 6}]",
+            "datasets": f'[{{{CHATS}, split: "train[10%:60%]"}}]',
         },
         0,
+    ),
+    # two datasets, a shard of one of them
+    (
+        "phase4/qlora-13b",
+        {
+            "num_epochs": 1,
+            "merge": "false",
+            "datasets": f"[{{{CHATS}}}, {{{CHATS}, shards: 7, shards_idx: 0}}]",
+        },
+        109,
     ),
 ]
 

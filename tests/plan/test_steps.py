@@ -115,10 +115,10 @@ def test_splits_are_sliced_as_datasets_does(bench: Bench, chat: str, split: str,
 
 def test_slices_of_named_splits() -> None:
     known = {"train_sft": 1000, "test_sft": 10}
-    assert sliced("train_sft[:1%]", known, None) == 10
-    assert sliced("train_sft+test_sft", known, None) == 1010
+    assert sliced("train_sft[:1%]", known, None) == [range(10)]
+    assert sliced("train_sft[-5:]+test_sft", known, None) == [range(995, 1000), range(10)]
     assert sliced("train", known, None) is None
-    assert sliced("train_sft[oops:]", known, None) == 1000
+    assert sliced("train_sft[oops:]", known, None) == [range(1000)]
 
 
 def test_several_datasets_and_shards_add_up(bench: Bench, chat: str) -> None:
@@ -136,8 +136,9 @@ def test_what_is_too_long_is_dropped_or_cut(bench: Bench) -> None:
     (bench.project.root / "mixed.jsonl").write_text(text)
     found = length(bench, BASE + data("mixed.jsonl"))
     assert found.steps == 19
-    assert found.why == "25% of `mixed.jsonl` is dropped: longer than `sequence_len`"
+    assert found.why == "about 25% of `mixed.jsonl` is dropped: longer than `sequence_len`"
     assert length(bench, BASE + data("mixed.jsonl") + "excess_length_strategy: truncate\n").steps == 25
+    assert length(bench, BASE + data("mixed.jsonl", split="train[:3]")).samples == 2, "the first is too long"
 
 
 def test_texts_are_cut_into_sequences(bench: Bench) -> None:
