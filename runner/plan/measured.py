@@ -194,6 +194,8 @@ def _adapter(row: dict[str, str], method: str, extra: str) -> Iterator[tuple[str
 def read_records(artifacts: Path) -> Iterator[Measurement]:
     """Finished runs on GPUs whose run.json holds what was measured and what was run."""
     for file in sorted(artifacts.glob("**/run.json")):
+        if ".probes" in file.parts:
+            continue  # what `probe --write` keeps of it is a row of data/measured
         try:
             record = json.loads(file.read_text())
         except (OSError, ValueError):

@@ -45,10 +45,10 @@ class Unplannable(Exception):
 
 def planned_config(recipe: Recipe) -> dict[str, Any]:
     """The transformers config of the model that will really run. Raises Unplannable."""
+    if recipe.architecture is not None:
+        return recipe.architecture  # with what `--set` changed of it, in smoke too
     if recipe.tiny is not None:
         return recipe.tiny.config
-    if recipe.architecture is not None:
-        return recipe.architecture
     if recipe.model is None:
         raise Unplannable(str(recipe.values.get("base_model", "")))
     return shrunk(recipe.model.config) if recipe.profile == "smoke" else recipe.model.config
