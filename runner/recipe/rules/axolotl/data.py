@@ -50,10 +50,20 @@ def streaming_needs_steps(facts: Facts) -> Iterator[Diagnostic]:
 @rule("R193", "a validation split that can't be made", source=_VALIDATION)
 def no_split(facts: Facts) -> Iterator[Diagnostic]:
     """`val_set_size` cuts evaluation rows out of the training data. A stream can't be cut, and beside `test_datasets`
-    it would be a second evaluation set; Axolotl refuses both.
+    it would be a second evaluation set; Axolotl refuses both. A count of rows it hands on as `7.0`, which datasets takes
+    for a fraction; supervised training turns it into a whole number first, preference training does not.
     """
     if not facts.has("val_set_size"):
         return
+    size = facts.get("val_set_size")
+    if facts.has("rl") and isinstance(size, (int, float)) and size > 1:
+        yield facts.report(
+            "R193",
+            "val_set_size",
+            f"`val_set_size` can't be a number of rows with `rl: {facts.get('rl')}`",
+            label="Axolotl passes it on as a fraction",
+            help="give it as a share of the rows, `val_set_size: 0.02`",
+        )
     streams = ("pretraining_dataset", "streaming")
     other = next((k for k in (*streams, "test_datasets") if facts.has(k)), None)
     if other:
