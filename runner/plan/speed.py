@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from runner.facts.gpus import GpuFacts
 from runner.plan.efficiency import BY_GENERATION, Efficiency
+from runner.plan.memory.states import trained_parameters
 from runner.plan.types import Estimate, Speed
 from runner.plan.work import Work, work
 from runner.plan.workload import Workload
@@ -38,9 +39,17 @@ def ideal_seconds(w: Workload, done: Work, gpu: GpuFacts) -> dict[str, float]:
         "optimizer": done.optimizer / memory,
         "local": done.local / link,
         "remote": done.remote / network if network else 0.0,
-        "host": done.host / (gpu.pcie_gb_s * GIGA),
+        "host": done.host / (gpu.pcie_gb_s * GIGA) + _step_on_host(w) / w.accumulation,
         "kernels": done.kernels * LAUNCH_S,
     }
+
+
+def _step_on_host(w: Workload) -> float:
+    """Seconds of DeepSpeed's Adam on a machine's processors, whose memory all ranks share: about a quarter of a second
+    per 10**9 parameters (Ren et al. 2021, ZeRO-Offload, arXiv:2101.06840, section 6)."""
+    if not w.sharding.offload_optimizer:
+        return 0.0
+    return trained_parameters(w).count / w.box.nodes * 0.25 / GIGA
 
 
 def kind_of(name: str, gpu: GpuFacts) -> str:

@@ -39,7 +39,7 @@ WORK = {
     "optimizer": "optimizer's step",
     "local": "talk between GPUs",
     "remote": "talk between nodes",
-    "host": "transfers to host RAM",
+    "host": "transfers and step on host",
     "kernels": "launching kernels",
     "generation": "generating answers",
 }

@@ -50,8 +50,8 @@ def streaming_needs_steps(facts: Facts) -> Iterator[Diagnostic]:
 @rule("R193", "a validation split that can't be made", source=_VALIDATION)
 def no_split(facts: Facts) -> Iterator[Diagnostic]:
     """`val_set_size` cuts evaluation rows out of the training data. A stream can't be cut, and beside `test_datasets`
-    it would be a second evaluation set; Axolotl refuses both. A count of rows it hands on as `7.0`, which datasets takes
-    for a fraction; supervised training turns it into a whole number first, preference training does not.
+    it would be a second evaluation set; Axolotl refuses both. A count of rows it hands on as `7.0`, which datasets
+    takes for a fraction; supervised training turns it into a whole number first, preference training does not.
     """
     if not facts.has("val_set_size"):
         return
