@@ -73,7 +73,7 @@ def launch(run: Path, watch: Watch, *, environment: dict[str, str] | None = None
         )
         stopper, resident = _Stopper(process, asked), Resident(process.pid)
         try:
-            while process.poll() is None:
+            while (usage := _usage(process)) is None:
                 follower.look()
                 resident.look(follower.progress.part)
                 stopper.look()
@@ -83,7 +83,6 @@ def launch(run: Path, watch: Watch, *, environment: dict[str, str] | None = None
             process.wait()
             end_stragglers(run)
         follower.look()
-    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
     seconds = time.monotonic() - started
     return Ended(
         code=process.returncode,
@@ -93,6 +92,15 @@ def launch(run: Path, watch: Watch, *, environment: dict[str, str] | None = None
         peak_rss_gib=usage.ru_maxrss / 1024**2,
         resident_gib={part: held / 1024**3 for part, held in resident.peaks.items()},
     )
+
+
+def _usage(process: subprocess.Popen[bytes]) -> resource.struct_rusage | None:
+    """What the process and all it waited for have used; None while it runs. The kernel's figure for all children that
+    ever were would count those of before."""
+    ended, status, usage = os.wait4(process.pid, os.WNOHANG)
+    if ended:
+        process.returncode = os.waitstatus_to_exitcode(status)
+    return usage if ended else None
 
 
 class _Follower:
