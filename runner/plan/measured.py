@@ -118,6 +118,8 @@ def _published(row: dict[str, str], where: str) -> Measurement | None:
 
 
 def _memory(row: dict[str, str]) -> tuple[float | None, float | None]:
+    if row["act_ckpt"].startswith("selective (op"):
+        return None, None  # every other matrix product kept: Axolotl's selective checkpointing keeps attention alone
     peak, kind = _number(row["peak_mem"]), row["mem_kind"].lower()
     smi = re.search(r"nvidia-smi=([\d.]+)gib", kind)
     peak = peak * GB_IN_GIB if peak is not None and row["mem_unit"] == "GB" else peak
