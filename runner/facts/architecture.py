@@ -70,7 +70,7 @@ class Stack:
     @property
     def parameters(self) -> int:
         """Of all layers together."""
-        return self.layers * sum(w.parameters for w in self.weights)
+        return self.layers * self.layer_parameters
 
     @property
     def layer_parameters(self) -> int:

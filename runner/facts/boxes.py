@@ -9,7 +9,7 @@ from functools import cache
 from typing import Any
 
 from runner.facts.gpus import GpuFacts, find_gpu, gpu_names
-from runner.facts.read import read_facts as read_facts  # also for those who read other facts
+from runner.facts.read import read_facts
 from runner.project import shipped
 
 # What a box file leaves out. Per GPU, as clouds slice their eight-GPU nodes, rounded down: Lambda's 2 x H100 has 26

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from runner.facts.architecture import Architecture
-from runner.facts.boxes import read_facts
 from runner.facts.families import architecture_of
+from runner.facts.read import read_facts
 from runner.project import shipped
 
 

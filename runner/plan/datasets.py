@@ -9,8 +9,8 @@ from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
 
-from runner.facts.boxes import read_facts
 from runner.facts.models import hub_cache
+from runner.facts.read import read_facts
 from runner.plan.rows import Rows, Uncountable, count_rows, data_type, first_rows
 from runner.plan.tokens import counter_for, sequences
 from runner.project import shipped

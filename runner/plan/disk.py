@@ -44,7 +44,7 @@ def disk(recipe: Recipe, w: Workload, length: Length) -> Store:
     parts = {name: size / GIB for name, size in parts.items() if size}
     total = sum(parts.values())
     gib = Estimate(total, total * (1 - _INTERVAL), total * (1 + _INTERVAL))
-    return Store(gib, parts, getattr(w.box, "disk_gib", 0.0) * w.box.nodes)
+    return Store(gib, parts, w.box.disk_gib * w.box.nodes)
 
 
 def _checkpoints(values: dict[str, Any], w: Workload, length: Length) -> float:

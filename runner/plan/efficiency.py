@@ -7,7 +7,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from runner.facts.boxes import read_facts
+from runner.facts.read import read_facts
 from runner.project import shipped
 
 FILE = "efficiency.yaml"

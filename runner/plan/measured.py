@@ -15,8 +15,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from runner.facts.boxes import read_facts
 from runner.facts.models import catalogue
+from runner.facts.read import read_facts
 from runner.project import shipped
 
 GB_IN_GIB = 1e9 / 2**30

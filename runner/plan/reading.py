@@ -64,7 +64,7 @@ def workload_of(kind: str, values: dict[str, Any], architecture: Architecture, b
     """From Axolotl's keys alone, for `count` training processes."""
     objective = _objective(kind, values)
     quantization = _quantization(values)
-    adapter = _adapter(values, quantization)
+    adapter = _adapter(values)
     mixed = _is_true(values, "bf16", "bfloat16") or bool(values.get("fp16"))
     low = (mixed or values.get("bf16") == "full") and box.gpus > 0
     autocast = mixed and box.gpus > 0
@@ -88,7 +88,7 @@ def workload_of(kind: str, values: dict[str, Any], architecture: Architecture, b
         micro_batch=micro,
         accumulation=int(values.get("gradient_accumulation_steps") or 1),
         sequences=micro * (2 if objective in (*_PAIRED, "reward") else 1),
-        seq_len=_length(values, objective),
+        seq_len=max(1, int(values.get("sequence_len") or _SEQUENCE_LEN)),
         ranks=count,
         tensor_parallel=tensor,
         context_parallel=context,
@@ -141,11 +141,6 @@ def _reference(objective: str, values: dict[str, Any], adapter: Adapter | None) 
     return "adapter" if adapter is not None else "copy"
 
 
-def _length(values: dict[str, Any], objective: str) -> int:
-    given = int(values.get("sequence_len") or _SEQUENCE_LEN)
-    return max(1, given)
-
-
 def _quantization(values: dict[str, Any]) -> Quantization | None:
     if values.get("load_in_4bit"):
         given = values.get("bnb_config_kwargs")
@@ -157,7 +152,7 @@ def _quantization(values: dict[str, Any]) -> Quantization | None:
     return GPTQ if values.get("gptq") else None
 
 
-def _adapter(values: dict[str, Any], quantization: Quantization | None) -> Adapter | None:
+def _adapter(values: dict[str, Any]) -> Adapter | None:
     if values.get("adapter") not in ("lora", "qlora", "dora"):
         return None
     targets = values.get("lora_target_modules")
@@ -173,7 +168,6 @@ def _adapter(values: dict[str, Any], quantization: Quantization | None) -> Adapt
         dropout=float(values.get("lora_dropout") or 0.0),
         weight_bytes=wide,
         dora=bool(values.get("peft_use_dora")),
-        kernels=bool(values.get("lora_mlp_kernel")),
     )
 
 

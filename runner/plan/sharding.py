@@ -45,7 +45,6 @@ def _deepspeed(given: Any, ranks: int, architecture: Architecture) -> Sharding:
         offload_optimizer=_moves(config.get("offload_optimizer")),
         offload_weights=_moves(config.get("offload_param")),
         reduce_bucket=_count(config.get("reduce_bucket_size"), 500_000_000),
-        prefetch_bucket=_count(config.get("stage3_prefetch_bucket_size"), 50_000_000),
         persistent=_count(config.get("stage3_param_persistence_threshold"), 100_000),
         live=_count(config.get("stage3_max_live_parameters"), 1_000_000_000),
     )
@@ -76,5 +75,4 @@ def _fsdp(values: dict[str, Any], ranks: int, *, mixed: bool, adapter: bool) -> 
         master_bytes=4 if mixed and not adapter else 0,
         offload_optimizer=bool(config.get("offload_params")) or "offload" in words,
         offload_weights=bool(config.get("offload_params")) or "offload" in words,
-        reshard=reshard and not half,
     )

@@ -19,8 +19,8 @@ class Sharding:
     """Who holds what. `stage` as in ZeRO: 0 everyone holds all, 1 optimizer states are divided, 2 gradients too, 3
     weights too. FSDP's FULL_SHARD is stage 3, SHARD_GRAD_OP stage 2.
 
-    `ways` ranks divide what is divided. `master` says that full-precision copies are kept beside 16-bit weights (0
-    bytes per parameter where not). `prefetch` bytes are weights gathered ahead, `bucket` bytes gradients on their way.
+    `ways` ranks divide what is divided. `master_bytes` per parameter are full-precision copies kept beside 16-bit
+    weights (0 where there are none), `reduce_bucket` are gradients on their way.
     """
 
     engine: Literal["none", "ddp", "deepspeed", "fsdp"]
@@ -29,9 +29,7 @@ class Sharding:
     master_bytes: int = 0
     offload_optimizer: bool = False
     offload_weights: bool = False
-    reshard: bool = True
     reduce_bucket: int = 0  # elements
-    prefetch_bucket: int = 0  # elements
     persistent: int = 0  # elements of the largest weight that every rank keeps whole
     live: int = 0  # elements that may stay gathered
 
@@ -44,7 +42,6 @@ class Quantization:
     bits: float
     group: int
     scale_bytes: float
-    saves_input: bool = False
 
     @property
     def bytes_per_weight(self) -> float:
@@ -61,7 +58,6 @@ class Adapter:
     dropout: float = 0.0
     weight_bytes: int = 4
     dora: bool = False
-    kernels: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from runner.facts.boxes import read_facts
+from runner.facts.read import read_facts
 from runner.plan import rows
 from runner.plan.datasets import Unsized, sliced, sources
 from runner.plan.packing import TYPICAL_FILL, batches, fill

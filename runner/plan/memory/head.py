@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from runner.plan.memory.activations import norm_bytes
+from runner.plan.memory.activations import WIDE, norm_bytes
 from runner.plan.workload import Workload
 
-WIDE = 4
 # Bytes per element of the logits at the widest moment. transformers' ForCausalLMLoss widens them to 32 bits;
 # log_softmax keeps its result, and backward makes the gradients of the loss and of log_softmax beside it: three times
 # 4. A fused loss writes the gradient over its input, which leaves that, its 16-bit form, and the logits.

@@ -40,10 +40,6 @@ class States:
     host_optimizer: float
     host_gradients: float
 
-    @property
-    def frozen(self) -> float:
-        return self.weights + self.quantized + self.adapter + self.reference
-
 
 def states(w: Workload) -> States:
     """ZeRO's division is that of Rajbhandari et al. 2020 (arXiv:1910.02054), section 5; what DeepSpeed and FSDP keep
