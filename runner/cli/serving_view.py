@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Iterator
 
 from runner.plan.serving.layout import for_latency, for_throughput
 from runner.plan.serving.types import Point, ServingPlan
 from runner.plan.types import Estimate
 from runner.report.ink import Ink
-from runner.report.plan_text import bar
+from runner.report.plan_text import bar, notes
 
 PARTS = {
     "weights": ("W", "weights"),
@@ -30,12 +29,7 @@ def page(plan: ServingPlan, ink: Ink) -> list[str]:
     lines += [*_about(plan), "", *_memory(plan, ink), "", *_cache(plan, ink)]
     if plan.points:
         lines += ["", *_speed(plan, ink)]
-    lines += [*_rate(plan, ink), *_prefix(plan, ink)]
-    if plan.notes:
-        lines += ["", ink.paint("notes", "bold")]
-        for note in plan.notes:
-            lines += textwrap.wrap(note, ink.width, initial_indent="  - ", subsequent_indent="    ")
-    return lines
+    return [*lines, *_rate(plan, ink), *_prefix(plan, ink), *notes(plan.notes, ink)]
 
 
 def _title(name: str, ink: Ink) -> str:

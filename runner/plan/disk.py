@@ -8,7 +8,7 @@ from typing import Any
 from runner.engines import load_engine, locks
 from runner.engines.environment import lock_file
 from runner.plan.datasets import Source, Unsized, sources
-from runner.plan.memory.states import base_weights, states, trained_parameters
+from runner.plan.memory.states import base_parameters, states, trained_parameters
 from runner.plan.types import Estimate, Length, Store
 from runner.plan.workload import Workload
 from runner.recipe.resolve import Recipe
@@ -32,13 +32,14 @@ _INTERVAL = 0.15
 
 def disk(recipe: Recipe, w: Workload, length: Length) -> Store:
     """The most that lies there at once, downloads included: nothing that a machine may have already is taken off."""
+    data = _sources(recipe)
     parts = {
         "checkpoints": _checkpoints(recipe.values, w, length),
         "model": _final(w),
         "merged": _merged(w) if recipe.merge else 0.0,
         "download": _download(recipe, w),
-        "datasets": _datasets(recipe),
-        "prepared": _prepared(recipe, w, length),
+        "datasets": sum(source.gib * GIB * (1 + _UNPACKED) for source in data),
+        "prepared": _prepared(data, w),
         "environment": _environment(recipe, w),
     }
     parts = {name: size / GIB for name, size in parts.items() if size}
@@ -94,30 +95,29 @@ def _final(w: Workload) -> float:
         return trained_parameters(w).count * w.adapter.weight_bytes + _TOKENIZER_BYTES
     s = states(w)
     each = w.weight_bytes if s.quantized == 0 else w.compute_bytes
-    return _parameters(w) * each + _TOKENIZER_BYTES
+    return base_parameters(w) * each + _TOKENIZER_BYTES
 
 
 def _merged(w: Workload) -> float:
-    return _parameters(w) * w.compute_bytes + _TOKENIZER_BYTES
-
-
-def _parameters(w: Workload) -> int:
-    return sum(weight.parameters * layers for weight, layers in base_weights(w))
+    return base_parameters(w) * w.compute_bytes + _TOKENIZER_BYTES
 
 
 def _download(recipe: Recipe, w: Workload) -> float:
     """The base model's files from the hub, 16 bits a weight unless its config says 32; a tiny one is made here."""
     if recipe.tiny is not None:
-        return 4.0 * _parameters(w) if recipe.tiny.weights else 0.0
+        return 4.0 * base_parameters(w) if recipe.tiny.weights else 0.0
     base = str(recipe.values.get("base_model") or "")
     if recipe.architecture is not None or not base or base.startswith("/"):
         return 0.0
     kept = str((recipe.model.config if recipe.model else {}).get("torch_dtype", ""))
-    return _parameters(w) * (4.0 if kept == "float32" else 2.0)
+    return base_parameters(w) * (4.0 if kept == "float32" else 2.0)
 
 
 def _sources(recipe: Recipe) -> list[Source]:
+    """Those whose size is known; a stream leaves nothing on disk."""
     found: list[Source] = []
+    if recipe.values.get("pretraining_dataset") or recipe.values.get("streaming"):
+        return found
     for key in ("datasets", "test_datasets"):
         try:
             found += sources(recipe, key)
@@ -126,17 +126,9 @@ def _sources(recipe: Recipe) -> list[Source]:
     return found
 
 
-def _datasets(recipe: Recipe) -> float:
-    if recipe.values.get("pretraining_dataset") or recipe.values.get("streaming"):
-        return 0.0
-    return sum(source.gib * GIB * (1 + _UNPACKED) for source in _sources(recipe))
-
-
-def _prepared(recipe: Recipe, w: Workload, length: Length) -> float:
+def _prepared(data: list[Source], w: Workload) -> float:
     """`dataset_prepared_path`, and the copy in the datasets cache that it was saved from."""
-    if recipe.values.get("pretraining_dataset") or recipe.values.get("streaming"):
-        return 0.0
-    tokens = sum(source.rows * source.mean for source in _sources(recipe) if source.mean)
+    tokens = sum(source.rows * source.mean for source in data if source.mean)
     each = _PREPARED_BYTES + (_POSITION_BYTES if w.packed else 0)
     return 2.0 * tokens * each
 

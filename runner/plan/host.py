@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from runner.plan.keys import fsdp_section
 from runner.plan.memory.peak import peak
-from runner.plan.memory.states import base_weights, states
+from runner.plan.memory.states import base_parameters, states
 from runner.plan.types import Estimate, Store
 from runner.plan.workload import Workload
 from runner.recipe.resolve import Recipe
@@ -76,10 +77,8 @@ def _load(recipe: Recipe, w: Workload) -> dict[str, float]:
     if not w.box.gpus:
         parts["weights"] = w.ranks * (states(w).weights + states(w).quantized) / GIB
     elif w.sharding.engine == "fsdp":
-        config = recipe.values.get("fsdp_config")
-        config = config if isinstance(config, dict) else {}
-        once = config.get("cpu_ram_efficient_loading") or config.get("fsdp_cpu_ram_efficient_loading")
-        parts["weights"] = (w.box.nodes if once else w.ranks) * _parameters(w) * w.compute_bytes / GIB
+        once = fsdp_section(recipe.values).get("cpu_ram_efficient_loading")
+        parts["weights"] = (w.box.nodes if once else w.ranks) * base_parameters(w) * w.compute_bytes / GIB
     return parts
 
 
@@ -114,7 +113,7 @@ def _on_cpu(w: Workload) -> dict[str, float]:
         found.pop("scratch", None)
     if w.sharding.stage >= 3:
         # all that fits below `stage3_max_live_parameters` stays gathered
-        live = min(w.sharding.live or _parameters(w), _parameters(w))
+        live = min(w.sharding.live or base_parameters(w), base_parameters(w))
         found["gathered"] = max(found.get("gathered", 0.0), live * w.compute_bytes)
     return found
 
@@ -125,7 +124,7 @@ def _save(recipe: Recipe, w: Workload) -> dict[str, float]:
     parts = {"processes": _processes(w), **_held(w)}
     if not w.box.gpus:
         parts |= {name: w.ranks * size / GIB for name, size in _on_cpu(w).items()}
-    count = _parameters(w)
+    count = base_parameters(w)
     if w.sharding.stage >= 3:
         each = w.weight_bytes if w.sharding.engine == "fsdp" else w.compute_bytes
         parts["gathered for saving"] = count * each / GIB
@@ -138,15 +137,11 @@ def _merge(recipe: Recipe, w: Workload) -> dict[str, float]:
     """One process goes through the base file by file: the file is mapped, the merged tensors lie beside it (axolotl
     cli/utils/lora_merge.py). A reward model is loaded whole (runner/jobs/merge_reward.py)."""
     whole = recipe.values.get("reward_model")
-    size = (_parameters(w) * w.compute_bytes if whole else _file_bytes(recipe, w)) / GIB
+    size = (base_parameters(w) * w.compute_bytes if whole else _file_bytes(recipe, w)) / GIB
     return {"processes": MERGER + (CUDA if w.box.gpus else 0.0), "base": size, "merged": size}
 
 
 def _file_bytes(recipe: Recipe, w: Workload) -> float:
     """The base model's largest file."""
     local = str(recipe.values.get("base_model") or "").startswith("/")
-    return min(_parameters(w) * w.compute_bytes, FILE_BYTES if local else HUB_FILE_BYTES)
-
-
-def _parameters(w: Workload) -> int:
-    return sum(weight.parameters * layers for weight, layers in base_weights(w))
+    return min(base_parameters(w) * w.compute_bytes, FILE_BYTES if local else HUB_FILE_BYTES)

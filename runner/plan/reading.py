@@ -8,6 +8,7 @@ from runner.engines.axolotl import ranks
 from runner.facts.architecture import Architecture
 from runner.facts.boxes import Box
 from runner.facts.families import architecture_of
+from runner.plan.keys import fsdp_section, section
 from runner.plan.optimizers import find_optimizer
 from runner.plan.sharding import read_sharding
 from runner.plan.workload import (
@@ -135,17 +136,15 @@ def _reference(objective: str, values: dict[str, Any], adapter: Adapter | None) 
     """TRL's: an adapter switched off is its own reference; without one the weights are kept twice."""
     if objective not in _WITH_REFERENCE or values.get("precompute_ref_log_probs"):
         return "none"
-    trl = values.get("trl") if isinstance(values.get("trl"), dict) else {}
-    if objective == "grpo" and not (trl or {}).get("beta"):
+    if objective == "grpo" and not section(values, "trl").get("beta"):
         return "none"
     return "adapter" if adapter is not None else "copy"
 
 
 def _quantization(values: dict[str, Any]) -> Quantization | None:
     if values.get("load_in_4bit"):
-        given = values.get("bnb_config_kwargs")
         # Axolotl sets double quantization itself unless it is told otherwise (loaders/model.py)
-        double = given.get("bnb_4bit_use_double_quant", True) if isinstance(given, dict) else True
+        double = section(values, "bnb_config_kwargs").get("bnb_4bit_use_double_quant", True)
         return NF4_DOUBLE if double else NF4
     if values.get("load_in_8bit"):
         return INT8
@@ -173,8 +172,7 @@ def _adapter(values: dict[str, Any]) -> Adapter | None:
 
 def _checkpointing(values: dict[str, Any]) -> Checkpointing:
     given = values.get("gradient_checkpointing")
-    fsdp = values.get("fsdp_config")
-    if isinstance(fsdp, dict) and (fsdp.get("activation_checkpointing") or fsdp.get("fsdp_activation_checkpointing")):
+    if fsdp_section(values).get("activation_checkpointing"):
         return "full"
     if not given:
         return "none"
@@ -215,10 +213,8 @@ def _kernels(values: dict[str, Any]) -> Kernels:
 def _generation(values: dict[str, Any], objective: str) -> Generation | None:
     if objective != "grpo":
         return None
-    trl = values.get("trl") if isinstance(values.get("trl"), dict) else {}
-    trl = trl or {}
-    vllm = values.get("vllm") if isinstance(values.get("vllm"), dict) else {}
-    share = (vllm or {}).get("gpu_memory_utilization") or trl.get("vllm_gpu_memory_utilization") or 0.3
+    trl = section(values, "trl")
+    share = section(values, "vllm").get("gpu_memory_utilization") or trl.get("vllm_gpu_memory_utilization") or 0.3
     return Generation(
         completions=int(trl.get("num_generations") or 8),
         micro_batches=int(trl.get("steps_per_generation") or values.get("gradient_accumulation_steps") or 1),

@@ -6,6 +6,7 @@ from typing import Any
 
 from runner.engines.deepspeed import deepspeed_config
 from runner.facts.architecture import Architecture
+from runner.plan.keys import fsdp_section
 from runner.plan.workload import Sharding
 
 # torch.nn.parallel.DistributedDataParallel reduces gradients in buckets that together are as large as the gradients;
@@ -59,8 +60,7 @@ def _count(given: Any, default: int) -> int:
 
 
 def _fsdp(values: dict[str, Any], ranks: int, *, mixed: bool, adapter: bool) -> Sharding:
-    given = values.get("fsdp_config")
-    config = {k.removeprefix("fsdp_"): v for k, v in given.items()} if isinstance(given, dict) else {}
+    config = fsdp_section(values)
     listed = values.get("fsdp")
     words = listed if isinstance(listed, list) else str(listed or "").split()
     strategy = str(config.get("sharding_strategy") or "").upper()

@@ -7,6 +7,7 @@ from math import ceil, floor
 from typing import Any
 
 from runner.plan.datasets import Source, Unsized, sources
+from runner.plan.keys import section
 from runner.plan.packing import MOST, TYPICAL_FILL, batches, fill
 from runner.plan.types import Length
 from runner.plan.workload import Workload
@@ -232,8 +233,7 @@ def _grpo_steps(samples: int, epochs: float, values: dict[str, Any], w: Workload
     """TRL's RepeatSampler (trainer/utils.py, trl 1.9): prompts in whole generation batches, each seen once for every
     step of a generation and iteration; then the trainer's own count (transformers 5.16, set_initial_training_values).
     """
-    trl = values.get("trl")
-    trl = trl if isinstance(trl, dict) else {}
+    trl = section(values, "trl")
     completions = w.generation.completions if w.generation else 8
     ranks = max(1, w.data_parallel)
     batch = int(trl.get("generation_batch_size") or 0) or w.micro_batch * ranks * w.accumulation

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 from runner.plan.types import Plan, Store
 from runner.plan.verdict import amount, need, of_capacity
@@ -58,12 +58,16 @@ def page(plan: Plan, ink: Ink) -> list[str]:
     lines += [*_parameters(plan, ink), ""]
     if plan.speed is not None:
         lines += [*_speed(plan, ink), ""]
-    lines += [*_length(plan, ink), *_cost(plan, ink)]
-    if plan.notes:
-        lines += ["", ink.paint("notes", "bold")]
-        for note in plan.notes:
-            lines += textwrap.wrap(note, ink.width, initial_indent="  - ", subsequent_indent="    ")
-    return lines
+    return [*lines, *_length(plan, ink), *_cost(plan, ink), *notes(plan.notes, ink)]
+
+
+def notes(told: Sequence[str], ink: Ink) -> Iterator[str]:
+    """The last part of a page; nothing where there are none."""
+    if told:
+        yield ""
+        yield ink.paint("notes", "bold")
+    for note in told:
+        yield from textwrap.wrap(note, ink.width, initial_indent="  - ", subsequent_indent="    ")
 
 
 def headline(plan: Plan, ink: Ink) -> str:

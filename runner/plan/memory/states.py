@@ -60,7 +60,7 @@ def states(w: Workload) -> States:
     # FSDP keeps what is trained in 32 bits and has no second copy; that is `weight_bytes`
     master = count * shard.master_bytes / by_states if deepspeed else 0.0
     gradients = count * trained.bytes_each / by_gradients
-    reference = _base_bytes(w) / by_weights if w.reference == "copy" else 0.0
+    reference = base_parameters(w) * w.compute_bytes / w.tensor_parallel / by_weights if w.reference == "copy" else 0.0
     offload = shard.offload_optimizer
     scratch = _scratch(w, trained, count / by_states, deepspeed)
     return States(
@@ -128,14 +128,15 @@ def base_weights(w: Workload) -> Iterator[tuple[Weight, int]]:
         yield Weight("score", "head", w.head_outputs, w.architecture.decoder.hidden), 1
 
 
+def base_parameters(w: Workload) -> int:
+    """Of the model as trained, adapters not counted."""
+    return sum(x.parameters * n for x, n in base_weights(w))
+
+
 def is_quantized(weight: Weight) -> bool:
     """bitsandbytes and GPTQ leave embeddings, norms and the head as they are. Experts are quantized by Axolotl's
     `quantize_moe_experts`, or where they are linear layers of their own."""
     return (weight.linear and weight.part != "head") or weight.part == "experts"
-
-
-def _base_bytes(w: Workload) -> float:
-    return sum(x.parameters * n for x, n in base_weights(w)) * w.compute_bytes / w.tensor_parallel
 
 
 def adapted(w: Workload, stack: Stack) -> list[Weight]:
