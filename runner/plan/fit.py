@@ -13,7 +13,7 @@ from runner.facts.boxes import Box
 from runner.plan.make import make_plan
 from runner.plan.types import Plan
 from runner.recipe.check import check
-from runner.recipe.document import make_node, merge
+from runner.recipe.document import Document, make_node, merge
 from runner.recipe.resolve import Recipe
 
 ORIGIN = Span("<fit>")
@@ -52,24 +52,25 @@ def search(recipe: Recipe, box: Box | None = None) -> Search:
     tried = 0
     seen: list[Choice] = []
     best = None
+    known = _wrong(recipe.doc)
     for level in (_SAME, _ROUNDED, _ADAPTED, _SHORTENED):
         found = [_choice(recipe, box, settings, words) for settings, words in _candidates(recipe, box, level)]
         tried += len(found)
         seen += found
-        best = _fastest(recipe, found)
+        best = _fastest(recipe, found, known)
         if best is not None:
             break
-    return Search(best, tuple(_frontier(recipe, seen)), tried)
+    return Search(best, tuple(_frontier(recipe, seen, known)), tried)
 
 
-def best_single_knob(recipe: Recipe, box: Box | None = None) -> tuple[str, Any, Plan] | None:
-    """The first knob, from the harmless to the drastic, that makes the recipe fit alone; micro batch and accumulation
-    count as one. None where none does."""
-    for settings, _ in _single(recipe, box):
-        choice = _choice(recipe, box, settings, ())
-        if choice.plan.fits != "no" and _holds(recipe, settings):
-            key = next(iter(settings))
-            return key, settings[key], choice.plan
+def best_single_knob(recipe: Recipe, box: Box | None = None) -> Choice | None:
+    """The first knob, from the harmless to the drastic, that makes the recipe fit alone; None where none does. The
+    knob's key is the first of `settings`, what must change together with it follows."""
+    known = _wrong(recipe.doc)
+    for settings in _single(recipe, box):
+        plan = _choice(recipe, box, settings, ()).plan
+        if plan.fits != "no" and _holds(recipe, settings, known):
+            return Choice(settings, plan)
     return None
 
 
@@ -79,7 +80,7 @@ def _choice(recipe: Recipe, box: Box | None, settings: dict[str, Any], words: tu
     return Choice(changed, make_plan(replace(recipe, values=values), box), words)
 
 
-def _fastest(recipe: Recipe, found: list[Choice]) -> Choice | None:
+def _fastest(recipe: Recipe, found: list[Choice], known: set[str]) -> Choice | None:
     """Those that surely fit before those that may not, then those that change least of what is learned; of equally fast
     ones the one that changes fewest keys."""
 
@@ -89,16 +90,17 @@ def _fastest(recipe: Recipe, found: list[Choice]) -> Choice | None:
     for wanted in ("yes", "tight"):
         ranked = sorted((c for c in found if c.plan.fits == wanted), key=rank)
         for choice in ranked:
-            if _holds(recipe, choice.settings):
+            if _holds(recipe, choice.settings, known):
                 return choice
     return None
 
 
-def _frontier(recipe: Recipe, seen: list[Choice]) -> Iterator[Choice]:
+def _frontier(recipe: Recipe, seen: list[Choice], known: set[str]) -> Iterator[Choice]:
     fastest = -1.0
     told = 0
     for choice in sorted(seen, key=lambda c: (c.plan.memory.peak.value, -c.tokens_per_s)):
-        if choice.tokens_per_s > fastest * 1.01 and choice.plan.fits != "no" and _holds(recipe, choice.settings):
+        faster = choice.tokens_per_s > fastest * 1.01
+        if faster and choice.plan.fits != "no" and _holds(recipe, choice.settings, known):
             fastest = choice.tokens_per_s
             told += 1
             yield choice
@@ -106,13 +108,15 @@ def _frontier(recipe: Recipe, seen: list[Choice]) -> Iterator[Choice]:
             return
 
 
-def _holds(recipe: Recipe, settings: dict[str, Any]) -> bool:
-    """Whether the changed recipe passes the rules that the recipe itself passes."""
+def _holds(recipe: Recipe, settings: dict[str, Any], known: set[str]) -> bool:
+    """Whether the changed recipe breaks no rule but those in `known`, which it breaks as it is."""
     if not settings:
         return True
-    before = {d.code for d in check(recipe.doc) if d.is_error}
-    changed = replace(recipe.doc, root=merge(recipe.doc.root, make_node(settings, ORIGIN)))
-    return {d.code for d in check(changed) if d.is_error} <= before
+    return _wrong(replace(recipe.doc, root=merge(recipe.doc.root, make_node(settings, ORIGIN)))) <= known
+
+
+def _wrong(doc: Document) -> set[str]:
+    return {d.code for d in check(doc) if d.is_error}
 
 
 def _candidates(recipe: Recipe, box: Box | None, level: int) -> Iterator[tuple[dict[str, Any], tuple[str, ...]]]:
@@ -188,21 +192,21 @@ def _shards(recipe: Recipe, box: Box | None) -> Iterator[dict[str, Any]]:
         yield from ({"deepspeed": stage} for stage in stages if stage != own)
 
 
-def _single(recipe: Recipe, box: Box | None) -> Iterator[tuple[dict[str, Any], tuple[str, ...]]]:
+def _single(recipe: Recipe, box: Box | None) -> Iterator[dict[str, Any]]:
     values = recipe.values
     micro = int(values.get("micro_batch_size") or 1)
     for batch in sorted(_batches(values), key=lambda b: -b["micro_batch_size"]):
         if batch["micro_batch_size"] < micro:
-            yield batch, ()
+            yield batch
     if not values.get("gradient_checkpointing"):
-        yield {"gradient_checkpointing": True}, ()
-    yield from (
-        (shard, ()) for shard in _shards(recipe, box) if shard and shard["deepspeed"] != values.get("deepspeed")
-    )
+        yield {"gradient_checkpointing": True}
+    for shard in _shards(recipe, box):
+        if shard and shard["deepspeed"] != values.get("deepspeed"):
+            yield shard
     if not str(values.get("optimizer", "")).endswith("8bit"):
-        yield {"optimizer": "adamw_8bit"}, ()
-        yield {"optimizer": "paged_adamw_8bit"}, ()
-    for settings, said in _adapters(values):
-        yield settings, (said,)
+        yield {"optimizer": "adamw_8bit"}
+        yield {"optimizer": "paged_adamw_8bit"}
+    for settings, _ in _adapters(values):
+        yield settings
     for length in _shorter(values):
-        yield {"sequence_len": length}, ()
+        yield {"sequence_len": length}

@@ -30,14 +30,15 @@ def unfit(plan: Plan, recipe: Recipe, box: Box | None = None) -> Diagnostic:
         help = f"no single key makes it fit: `runner plan {called(recipe)} --fit` searches all of them together, or "
         help += "name a larger box with `--box`"
         return Diagnostic("R201", _message(plan), _place(recipe, _MODEL_KEYS), notes=notes, help=help)
-    key, value, better = knob
+    key, value = next(iter(knob.settings.items()))
+    needs = need(knob.plan, short_of(plan))
     return Diagnostic(
         "R201",
         _message(plan),
         _place(recipe, (key, *_MODEL_KEYS)),
-        label="" if recipe.doc.find(key) is None else f"`{_word(value)}` fits: {need(better, short_of(plan))}",
+        label="" if recipe.doc.find(key) is None else f"`{_word(value)}` fits: {needs}",
         notes=notes,
-        help=_help(key, value, recipe, need(better, short_of(plan))),
+        help=_help(knob.settings, needs),
     )
 
 
@@ -136,11 +137,10 @@ def _place(recipe: Recipe, keys: tuple[str, ...]) -> Span:
     return Span(recipe.doc.file, 1, 1)
 
 
-def _help(key: str, value: Any, recipe: Recipe, needs: str) -> str:
-    settings = {key: value, **_with_it(key, value, recipe)}
-    listed = " and ".join(f"`{name}: {_word(each)}`" for name, each in settings.items())
-    comma = ", " if key in _MEANS else ""
-    return f"set {listed}{comma}{_MEANS.get(key, '')}: {needs}"
+def _help(settings: dict[str, Any], needs: str) -> str:
+    listed = " and ".join(f"`{key}: {_word(value)}`" for key, value in settings.items())
+    means = _MEANS.get(next(iter(settings)))
+    return f"set {listed}{f', {means}' if means else ''}: {needs}"
 
 
 # what it does to the learning, or does not
@@ -150,18 +150,6 @@ _MEANS = {
     "adapter": "which changes what is trained",
     "sequence_len": "which cuts longer samples",
 }
-
-
-def _with_it(key: str, value: Any, recipe: Recipe) -> dict[str, Any]:
-    """Keys that must change together with one of the knobs of `fit.best_single_knob`."""
-    if key == "micro_batch_size":
-        total = int(recipe.values.get(key) or 1) * int(recipe.values.get("gradient_accumulation_steps") or 1)
-        return {"gradient_accumulation_steps": total // int(value)}
-    if key != "adapter":
-        return {}
-    more = {"load_in_4bit": True} if value == "qlora" else {}
-    new = {"lora_r": 16, "lora_alpha": 32, "lora_target_linear": True}
-    return {**more, **(new if not recipe.values.get("adapter") else {})}
 
 
 def _word(value: Any) -> str:

@@ -29,7 +29,8 @@ def recipe() -> Recipe:
     )
 
 
-def knob(monkeypatch: pytest.MonkeyPatch, found: tuple[str, Any, Plan] | None) -> None:
+def knob(monkeypatch: pytest.MonkeyPatch, settings: dict[str, Any] | None, better: Plan = FITTING) -> None:
+    found = None if settings is None else fit.Choice(settings, better)
     monkeypatch.setattr(fit, "best_single_knob", lambda recipe, box=None: found)
 
 
@@ -54,7 +55,8 @@ def test_a_plan_that_fits_is_let_through(recipe: Recipe) -> None:
 
 
 def test_the_knob_its_place_and_the_number_that_fits(recipe: Recipe, monkeypatch: pytest.MonkeyPatch) -> None:
-    knob(monkeypatch, ("micro_batch_size", 1, FITTING))
+    total = recipe.values["micro_batch_size"] * recipe.values["gradient_accumulation_steps"]
+    knob(monkeypatch, {"micro_batch_size": 1, "gradient_accumulation_steps": total})
     with pytest.raises(Refused) as caught:
         refuse_unfit(TOO_LARGE, recipe)
     (told,) = caught.value.diagnostics
@@ -65,7 +67,6 @@ def test_the_knob_its_place_and_the_number_that_fits(recipe: Recipe, monkeypatch
     )
     assert told.label == "`1` fits: 60.0 of 79.1 GiB at peak (backward-last)"
     assert told.notes == ("most of it: activations 64.8 GiB, weights 24.2 GiB, layer 12.0 GiB",)
-    total = recipe.values["micro_batch_size"] * recipe.values["gradient_accumulation_steps"]
     assert told.help == (
         f"set `micro_batch_size: 1` and `gradient_accumulation_steps: {total}`, which keeps the global batch: "
         "60.0 of 79.1 GiB at peak (backward-last)"
@@ -73,7 +74,7 @@ def test_the_knob_its_place_and_the_number_that_fits(recipe: Recipe, monkeypatch
 
 
 def test_a_knob_that_the_recipe_lacks_is_named_at_the_model(recipe: Recipe, monkeypatch: pytest.MonkeyPatch) -> None:
-    knob(monkeypatch, ("load_in_8bit", True, FITTING))
+    knob(monkeypatch, {"load_in_8bit": True})
     told = unfit(TOO_LARGE, recipe)
     assert (told.span, told.label) == (recipe.doc.keys["base_model"].key, "")
     assert told.help == "set `load_in_8bit: true`: 60.0 of 79.1 GiB at peak (backward-last)"
@@ -81,24 +82,27 @@ def test_a_knob_that_the_recipe_lacks_is_named_at_the_model(recipe: Recipe, monk
 
 def test_the_better_plan_is_told_by_what_was_short(recipe: Recipe, monkeypatch: pytest.MonkeyPatch) -> None:
     roomy = replace(FITTING, fits="tight", host=replace(FITTING.host, gib=near(430.0)))
-    knob(monkeypatch, ("sequence_len", 1024, roomy))
+    knob(monkeypatch, {"sequence_len": 1024}, roomy)
     assert unfit(TOO_LARGE, recipe).help.endswith(": 60.0 of 79.1 GiB at peak, 66.0 reserved")
     assert unfit(NO_RAM, recipe).help.endswith(": 430.0 of 442 GiB of host RAM")
 
 
 @pytest.mark.parametrize(
-    ("key", "value", "told"),
+    ("settings", "told"),
     [
-        ("adapter", "qlora", "set `adapter: qlora` and `load_in_4bit: true`, which changes what is trained: "),
-        ("sequence_len", 1024, "set `sequence_len: 1024`, which cuts longer samples: "),
-        ("optimizer", "adamw_8bit", "set `optimizer: adamw_8bit`, which rounds the optimizer's states: "),
-        ("deepspeed", "zero3", "set `deepspeed: zero3`: "),
+        (
+            {"adapter": "qlora", "load_in_4bit": True},
+            "set `adapter: qlora` and `load_in_4bit: true`, which changes what is trained: ",
+        ),
+        ({"sequence_len": 1024}, "set `sequence_len: 1024`, which cuts longer samples: "),
+        ({"optimizer": "adamw_8bit"}, "set `optimizer: adamw_8bit`, which rounds the optimizer's states: "),
+        ({"deepspeed": "zero3"}, "set `deepspeed: zero3`: "),
     ],
 )
 def test_what_a_knob_changes_in_the_learning_is_said(
-    recipe: Recipe, monkeypatch: pytest.MonkeyPatch, key: str, value: Any, told: str
+    recipe: Recipe, monkeypatch: pytest.MonkeyPatch, settings: dict[str, Any], told: str
 ) -> None:
-    knob(monkeypatch, (key, value, FITTING))
+    knob(monkeypatch, settings)
     assert unfit(TOO_LARGE, recipe).help == told + "60.0 of 79.1 GiB at peak (backward-last)"
 
 
