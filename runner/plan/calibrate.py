@@ -37,10 +37,12 @@ COVERED = 0.9
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """A measurement and its ideal seconds per micro batch, by (kind of work, generation or link)."""
+    """A measurement, the peak planned for it and its ideal seconds per micro batch, by (kind of work, generation or
+    link)."""
 
     measurement: Measurement
     workload: Workload
+    peak: Peak
     ideal: dict[tuple[str, str], float]
     seconds: float | None
 
@@ -77,7 +79,7 @@ def samples(measurements: Iterable[Measurement]) -> list[Sample]:
         ideal = ideal_seconds(w, work(w), box.facts)
         by_kind = {(name, kind_of(name, box.facts)): seconds for name, seconds in ideal.items() if seconds}
         seconds = w.step_tokens / w.ranks / w.accumulation / m.tokens_per_s if m.tokens_per_s else None
-        found.append(Sample(m, w, by_kind, seconds))
+        found.append(Sample(m, w, peak(w), by_kind, seconds))
     return found
 
 
@@ -107,15 +109,14 @@ def calibrate(measurements: Iterable[Measurement], before: Efficiency) -> Calibr
 
 def _errors(rows: Sequence[Sample], before: Efficiency, after: Efficiency) -> dict[str, tuple[Error, Error]]:
     found = {}
-    peaks = [(s, peak(s.workload)) for s in rows]
-    exact = [p.bytes / GIB / s.measurement.allocated - 1 for s, p in peaks if s.measurement.allocated]
+    exact = [s.peak.bytes / GIB / s.measurement.allocated - 1 for s in rows if s.measurement.allocated]
     if exact:
         found["peak"] = (_error(exact), _error(exact))
-    held = [(s, p) for s, p in peaks if s.measurement.reserved and s.measurement.ran]
+    held = [s for s in rows if s.measurement.reserved and s.measurement.ran]
     if held:
         found["reserved"] = (
-            _error([_reserved_off(s, p, before) for s, p in held]),
-            _error([_reserved_off(s, p, after) for s, p in held]),
+            _error([_reserved_off(s, before) for s in held]),
+            _error([_reserved_off(s, after) for s in held]),
         )
     timed = [s for s in rows if s.seconds]
     if timed:
@@ -126,8 +127,8 @@ def _errors(rows: Sequence[Sample], before: Efficiency, after: Efficiency) -> di
     return found
 
 
-def _reserved_off(sample: Sample, at: Peak, fitted: Efficiency) -> float:
-    return reserved_bytes(sample.workload, at, fitted.slack) / GIB / (sample.measurement.reserved or 1) - 1
+def _reserved_off(sample: Sample, fitted: Efficiency) -> float:
+    return reserved_bytes(sample.workload, sample.peak, fitted.slack) / GIB / (sample.measurement.reserved or 1) - 1
 
 
 def _error(errors: Sequence[float]) -> Error:
