@@ -8,7 +8,6 @@ import re
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -17,15 +16,14 @@ from runner.engines.deepspeed import stage_name
 from runner.facts.boxes import Box
 from runner.project import Project
 from runner.recipe.artifacts import REFERENCE, outputs_of, references
-from runner.recipe.check import check_header, check_schema, make_facts, without
+from runner.recipe.check import check_header, check_kind
 from runner.recipe.compose import compose
 from runner.recipe.document import Document, Node, make_node, walk
 from runner.recipe.document import Path as Keys
 from runner.recipe.graph import Library, check_needs, needs_of
-from runner.recipe.kinds import engine_of, kind_names
-from runner.recipe.load import MAX_TOLD, Refused, printable
+from runner.recipe.kinds import kind_names
+from runner.recipe.load import Refused, printable
 from runner.recipe.resolve import LOCAL, Recipe, resolve
-from runner.recipe.rules import rules_for
 
 Locate = Callable[[str, str], Path | None]
 # what values that `validate` refuses may raise in a formula; without such values it is a bug of ours
@@ -54,7 +52,7 @@ def open_any(
         raise Refused(*wrong)
     found = [d for d in found if d.code != "R012"]
     kind = str(doc.keys["kind"].value)
-    wrong_at, told = _check(doc, kind, box, project.root)
+    wrong_at, told = check_kind(doc, kind, box, project.root)
     found += [*told, *check_needs(library, doc)]
     for keys, diagnostic in wrong_at:
         node = doc.find(keys)
@@ -90,19 +88,6 @@ def _negative(key: str, node: Node) -> Diagnostic:
     return Diagnostic(
         "R204", f"no plan can be made with `{key}: {node.value}`", node.span, help="give a number above 0"
     )
-
-
-def _check(
-    doc: Document, kind: str, box: Box | None, root: Path
-) -> tuple[list[tuple[Keys, Diagnostic]], list[Diagnostic]]:
-    """What the schema says, with the path of each key; and all of that together with what the rules say."""
-    wrong = list(islice(check_schema(doc, kind), MAX_TOLD))
-    bad = {str(keys[0]) for keys, _ in wrong if keys}
-    facts = replace(make_facts(without(doc, bad), kind, box, root), refused=frozenset(bad))
-    found = [diagnostic for _, diagnostic in wrong]
-    for rule in rules_for(engine_of(kind)):
-        found += rule.check(facts)
-    return wrong, found
 
 
 def _with_header(doc: Document) -> tuple[Document, list[Diagnostic]]:

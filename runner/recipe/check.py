@@ -32,23 +32,31 @@ def check(doc: Document, root: FilePath | None = None) -> list[Diagnostic]:
     found = list(check_header(doc))
     if any(d.code in ("R009", "R010") for d in found):
         return found
-    kind = str(doc.keys["kind"].value)
+    _, told = check_kind(doc, str(doc.keys["kind"].value), root=root)
+    return sort_diagnostics([*found, *told])
+
+
+def check_kind(
+    doc: Document, kind: str, box: Box | None = None, root: FilePath | None = None
+) -> tuple[list[tuple[Path, Diagnostic]], list[Diagnostic]]:
+    """What the schema of the kind says, with the path of each key; and all of that together with what the rules say,
+    on that box instead of the recipe's own."""
     bad: set[str] = set()
     meant: set[str] = set()
     wrong = list(islice(check_schema(doc, kind), MAX_TOLD))
+    found = [diagnostic for _, diagnostic in wrong]
     for path, diagnostic in wrong:
-        found.append(diagnostic)
         if path:
             bad.add(str(path[0]))
             if diagnostic.code == "R004":
                 # a misspelt key is not missing too
                 meant |= {nearest_word(str(path[0]), list(kind_schema(kind)["properties"])) or ""}
     if len(wrong) == MAX_TOLD:
-        return sort_diagnostics(found)
-    facts = replace(make_facts(without(doc, bad), kind, root=root), refused=frozenset(bad | meant - set(doc.keys)))
+        return wrong, found
+    facts = replace(make_facts(without(doc, bad), kind, box, root), refused=frozenset(bad | meant - set(doc.keys)))
     for each in rules_for(engine_of(kind)):
         found += each.check(facts)
-    return sort_diagnostics(found)
+    return wrong, found
 
 
 def check_header(doc: Document) -> Iterator[Diagnostic]:

@@ -61,6 +61,13 @@ def test_what_validate_refuses_is_told_and_planned_all_the_same(bench: Bench, in
     assert out.startswith("fits: yes")
 
 
+@pytest.mark.parametrize("key", ["lora_r", "datasets"])
+def test_a_misspelt_key_is_not_missing_too(bench: Bench, invoke: Invoke, key: str) -> None:
+    bench.write("r", HEADER + BODY.replace(f"{key}:", f"{key}x:"))
+    assert told(invoke("validate", "r").err) == ["R004"]
+    assert told(invoke("plan", "r").err) == ["R004"]
+
+
 @pytest.mark.parametrize(
     ("text", "as_if"),
     [
