@@ -17,6 +17,8 @@ export R PROFILE MODEL BOX
 NAMES_ONLY = case "$$R/$$PROFILE" in (*[!a-z0-9._/-]*) echo "not a recipe's name or a profile" >&2; exit 2;; esac
 
 GRAPH := artifacts/graph.mk
+# engines that publish a schema of their keys; both lie in Axolotl's environment
+SCHEMA_ENGINES := axolotl
 RECIPE_FILES := $(shell find recipes -name '*.yaml' -o -type d)
 
 .PHONY: help setup list validate show plan recipe smoke serve doctor env graph schemas smoke-data lock readme check lint test bench clean
@@ -78,10 +80,13 @@ env: $(RUNNER) ## build the engine environments now rather than on first need
 
 graph: $(GRAPH) ## the makefile that chains the recipes
 
-schemas: $(RUNNER) ## schemas/ from the pinned Axolotl, data/keys and data/kinds
+schemas: $(RUNNER) ## schemas/ from the pinned engines' own, data/keys and data/kinds
 	@$(RUNNER) env build axolotl
-	@"$$($(RUNNER) env path axolotl)/bin/python" runner/jobs/axolotl_schema.py > artifacts/.axolotl-schema.json 2> artifacts/.axolotl-schema.log
-	@$(VENV)/bin/python -m runner.recipe.schema_build artifacts/.axolotl-schema.json data schemas
+	@mkdir -p artifacts/.schemas
+	@for engine in $(SCHEMA_ENGINES); do \
+	  "$$($(RUNNER) env path axolotl)/bin/python" runner/jobs/$${engine}_schema.py > artifacts/.schemas/$$engine.json 2> artifacts/.schemas/$$engine.log || exit 1; \
+	done
+	@$(VENV)/bin/python -m runner.recipe.schema_build data schemas $(SCHEMA_ENGINES:%=artifacts/.schemas/%.json)
 
 lock: $(RUNNER) ## runner/engines/locks from the extras in pyproject.toml
 	@$(VENV)/bin/python -m runner.engines.relock axolotl .

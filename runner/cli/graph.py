@@ -10,7 +10,7 @@ from pathlib import Path
 import click
 
 from runner.engines import jobs_dir, load_engine
-from runner.engines.environment import lock_file
+from runner.engines.environment import OWN, lock_file
 from runner.project import Project, find_project, shipped, valid_name
 from runner.recipe.compose import PROFILES, compose
 from runner.recipe.document import Document, walk
@@ -62,9 +62,11 @@ def _sources(project: Project, doc: Document | None, profile: str) -> list[str]:
     if kind is not None and kind.value in kind_names():
         engine = engine_of(str(kind.value))
         found |= set(template_folder(str(kind.value), engine).rglob("*.j2"))
-        found |= {*jobs_dir().glob("*.py"), lock_file(load_engine(engine).ENVIRONMENT)}
+        found |= set(jobs_dir().glob("*.py"))
+        if (name := load_engine(engine).ENVIRONMENT) != OWN:
+            found.add(lock_file(name))
     for folder in ("models", "boxes", *(["smoke"] if profile == "smoke" else [])):
-        found |= {p for p in (shipped("data") / folder).iterdir() if p.is_file()}
+        found |= {p for p in (shipped("data") / folder).rglob("*") if p.is_file()}
     found |= set(_local_data(project, doc))
     shown = (_relative(project, p) for p in sorted(found))
     return [path for path in shown if _PLAIN.fullmatch(path)]

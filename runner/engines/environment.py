@@ -39,6 +39,8 @@ __all__ = [
 ]
 
 READY = "READY.json"
+# of engines that need nothing but the runner: a sweep, which make and further runs carry out
+OWN = "runner"
 # beyond the environment itself: pip unpacks each package once more on its way
 HEADROOM_GB = 1.0
 _NAME = re.compile(r"([a-z][a-z0-9-]*)-([0-9a-f]{12})")
@@ -56,10 +58,12 @@ class Environment:
     @property
     def ready(self) -> bool:
         """Whole, and its Python still there (a system's update can take it away)."""
+        if self.engine == OWN:
+            return True
         return (self.path / READY).is_file() and os.access(self.python, os.X_OK)
 
     def record(self) -> dict[str, Any]:
-        """What was written when it was finished; empty before."""
+        """What was written when it was finished; empty before. The runner's own has none."""
         return _record(self.path)
 
     def versions(self) -> dict[str, str]:
@@ -82,11 +86,17 @@ class Kept:
 
 
 def lock_file(engine: str) -> Path:
+    """Of every engine but OWN, which was there before any of them."""
     return locks.FOLDER / f"{engine}.txt"
 
 
 def environment(engine: str) -> Environment:
-    """Looks nowhere but into the lock. Raises FileNotFoundError where the engine has none."""
+    """Looks nowhere but into the lock; OWN is the one that the runner runs in.
+
+    Raises FileNotFoundError where the engine has none.
+    """
+    if engine == OWN:
+        return Environment(OWN, "", Path(sys.prefix), Path(sys.executable))
     key = _key(locks.read(lock_file(engine)), _running())
     path = _envs() / f"{engine}-{key}"
     return Environment(engine, key, path, path / "bin" / "python")

@@ -6,7 +6,7 @@ from math import ceil
 from typing import Any
 
 from runner.engines import load_engine, locks
-from runner.engines.environment import lock_file
+from runner.engines.environment import OWN, lock_file
 from runner.plan.datasets import Source, Unsized, sources
 from runner.plan.memory.states import base_parameters, states, trained_parameters
 from runner.plan.types import Estimate, Length, Store
@@ -135,4 +135,4 @@ def _prepared(data: list[Source], w: Workload) -> float:
 
 def _environment(recipe: Recipe, w: Workload) -> float:
     name = load_engine(recipe.engine).ENVIRONMENT
-    return locks.read(lock_file(name)).size_gb("cuda" if w.box.gpus else "cpu") * GB
+    return 0.0 if name == OWN else locks.read(lock_file(name)).size_gb("cuda" if w.box.gpus else "cpu") * GB

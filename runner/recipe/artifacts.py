@@ -13,7 +13,8 @@ REFERENCE = re.compile(r"\$\{needs\.(?P<alias>[^.{}]*)\.(?P<output>[^.{}]*)\}")
 # which types of artifact a key can take; `*` is any list item
 ACCEPTS: dict[tuple[str, ...], tuple[str, ...]] = {
     ("base_model",): ("model",),
-    ("tokenizer_config",): ("model", "adapter", "reward-model"),
+    ("prepared",): ("dataset",),
+    ("tokenizer_config",): ("model", "adapter", "reward-model", "tokenizer"),
     ("lora_model_dir",): ("adapter",),
     ("trl", "reward_funcs", "*"): ("reward-model",),
     ("datasets", "*", "path"): ("dataset",),

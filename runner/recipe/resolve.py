@@ -25,7 +25,16 @@ Locate = Callable[[str, str], Path | None]
 # keys that may name a model of data/models
 NAMED = ("base_model", "tokenizer_config", "processor_config")
 # keys whose value may be a file or folder of the project, written relative to it
-LOCAL = ("base_model", "tokenizer_config", "processor_config", "lora_model_dir", "path", "data_files", "reward_funcs")
+LOCAL = (
+    "base_model",
+    "tokenizer_config",
+    "processor_config",
+    "lora_model_dir",
+    "path",
+    "data_files",
+    "reward_funcs",
+    "prepared",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +48,10 @@ class Upstream:
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """What will run. `values` holds the engine's keys only, references resolved; `doc` says where each came from."""
+    """What will run. `values` holds the engine's keys only, references resolved; `doc` says where each came from.
+
+    `prepared` is the folder of tokenized shards to train on, with manifest.json in it (runner/jobs/shards.py).
+    """
 
     name: str
     kind: str
@@ -55,6 +67,7 @@ class Recipe:
     tiny: TinyModel | None
     architecture: dict[str, Any] | None
     merge: bool
+    prepared: str | None = None
 
     @property
     def missing(self) -> list[Upstream]:
@@ -75,6 +88,7 @@ def resolve(project: Project, doc: Document, profile: str, locate: Locate, *, li
     }
     architecture = doc.keys.get("architecture")
     merge = doc.keys.get("merge")
+    prepared = doc.keys.get("prepared")
     kind = str(doc.keys["kind"].value)
     return Recipe(
         name=doc.name,
@@ -91,6 +105,7 @@ def resolve(project: Project, doc: Document, profile: str, locate: Locate, *, li
         tiny=tiny,
         architecture=architecture.plain() if architecture is not None else None,
         merge=bool(merge is not None and merge.value),
+        prepared=_fill(prepared, "prepared", project, paths) if prepared is not None else None,
     )
 
 

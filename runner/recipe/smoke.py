@@ -1,7 +1,7 @@
 """The smoke profile: any recipe -> the same pipeline with a tiny model, small local data and CPU-safe settings.
 
-One mechanism for every recipe: data/smoke/profile.yaml says what is set, dropped and replaced, and when; a model is
-stood in for by a tiny one of the same architecture, shrunk from its own config.
+One mechanism for every recipe: data/smoke/engines/<engine>.yaml says what is set, dropped and replaced, and when; for a
+model there stands in a tiny one of the same architecture, shrunk from its own config as data/smoke/profile.yaml says.
 """
 
 from __future__ import annotations
@@ -19,10 +19,13 @@ import yaml
 from runner.diagnostics import Diagnostic, Span
 from runner.facts.models import Model
 from runner.project import Project, shipped
-from runner.recipe.document import Document, make_node, merge
+from runner.recipe.document import Document, Node, make_node, merge
+from runner.recipe.kinds import engine_of
 from runner.recipe.load import Refused
 
 ORIGIN = Span("<smoke profile>")
+# of an engine that has no file of its own
+PLAIN: dict[str, Any] = {"drop": [], "parts": [{"set": {"box": "cpu"}}]}
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,22 +49,44 @@ def _profile() -> dict[str, Any]:
     return given
 
 
+@cache
+def _of_engine(engine: str) -> dict[str, Any]:
+    file = shipped("data") / "smoke" / "engines" / f"{engine}.yaml"
+    given: dict[str, Any] = yaml.safe_load(file.read_text()) if file.is_file() else PLAIN
+    return given
+
+
 def smoke(project: Project, doc: Document, model: Model | None) -> tuple[Document, TinyModel | None]:
     """The recipe as it runs in smoke. Raises Refused (R407) when the architecture of its model is not known."""
-    profile = _profile()
+    profile = _of_engine(engine_of(str(doc.keys["kind"].value)))
     root = doc.root
     assert isinstance(root.value, dict)
-    kept = {k: v for k, v in root.value.items() if not any(fnmatch.fnmatch(k, pat) for pat in profile["drop"])}
+    kept = {k: v for k, v in root.value.items() if _from_need(v) or not _dropped(k, profile["drop"])}
     root = replace(root, value=kept)
     for part in profile["parts"]:
         if _matches(part.get("when", {}), doc):
             root = merge(root, make_node(part["set"], ORIGIN))
-    tiny = _tiny_model(project, doc, model, profile["tiny"])
+    tiny = _tiny_model(project, doc, model, _profile()["tiny"])
     if tiny is not None:
-        root = merge(root, make_node({"base_model" if tiny.weights else "tokenizer_config": tiny.path}, ORIGIN))
-        if not tiny.weights:
+        if tiny.weights:
+            root = merge(root, make_node({"base_model": tiny.path}, ORIGIN))
+        else:
             root = merge(root, make_node({"architecture": tiny.config}, ORIGIN))
+            tokenizer = root.value.get("tokenizer_config") if isinstance(root.value, dict) else None
+            if tokenizer is not None and _from_need(tokenizer):
+                tiny = None  # prepared data comes with its own
+            else:
+                root = merge(root, make_node({"tokenizer_config": tiny.path}, ORIGIN))
     return replace(doc, root=merge(root, doc.wishes) if doc.wishes else root), tiny
+
+
+def _dropped(key: str, patterns: list[str]) -> bool:
+    return any(fnmatch.fnmatch(key, pattern) for pattern in patterns)
+
+
+def _from_need(node: Node) -> bool:
+    """What another recipe leaves in smoke is small and local already."""
+    return isinstance(node.value, str) and node.value.startswith("${needs.")
 
 
 def _matches(when: dict[str, Any], doc: Document) -> bool:
@@ -82,7 +107,9 @@ def _matches(when: dict[str, Any], doc: Document) -> bool:
 def _tiny_model(project: Project, doc: Document, model: Model | None, limits: dict[str, Any]) -> TinyModel | None:
     base = doc.keys.get("base_model")
     own = doc.keys.get("architecture")
-    if own is None and base is not None and str(base.value).startswith("${needs."):
+    if own is None and base is None:
+        return None  # the kind has no model, or the schema has told that it lacks one
+    if own is None and base is not None and _from_need(base):
         return None  # what the need left in smoke is tiny already
     if model is None:
         span = base.span if base is not None else doc.root.span

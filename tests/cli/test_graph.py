@@ -84,6 +84,7 @@ def test_what_changes_is_built_again_with_what_stands_on_it(chained: Bench) -> N
         "runner/engines/locks/axolotl.txt",
         "data/models/llama.yaml",
         "data/smoke/profile.yaml",
+        "data/smoke/engines/axolotl.yaml",
     ],
 )
 def test_what_we_ship_is_part_of_a_run(chained: Bench, source: str) -> None:

@@ -15,7 +15,7 @@ from runner.recipe.compose import compose
 from runner.recipe.graph import Library
 from runner.recipe.load import Refused, parse
 from runner.recipe.resolve import Recipe, in_profile, resolve
-from runner.recipe.smoke import _matches, _profile, shrink, smoke
+from runner.recipe.smoke import _matches, _of_engine, _profile, shrink, smoke
 from tests.conftest import BODY, HEADER, ROOT, Bench
 
 NAMES = [Project(ROOT).recipe_name(f) for f in Project(ROOT).all_recipes()]
@@ -124,8 +124,8 @@ def test_every_small_form_passes_the_checks_of_a_recipe(name: str) -> None:
 @pytest.mark.parametrize("name", NAMES)
 def test_what_needs_a_gpu_or_a_hub_is_dropped(name: str) -> None:
     values = smoked(Project(ROOT), name).values
-    set_again = {key for part in _profile()["parts"] for key in part["set"]}
-    dropped = [key for key in values if any(fnmatch.fnmatch(key, pattern) for pattern in _profile()["drop"])]
+    set_again = {key for part in _of_engine("axolotl")["parts"] for key in part["set"]}
+    dropped = [key for key in values if any(fnmatch.fnmatch(key, pattern) for pattern in _of_engine("axolotl")["drop"])]
     assert set(dropped) <= set_again | {"tokenizer_config"}
     assert values["bf16"] is False
     assert values["attn_implementation"] == "sdpa"
@@ -157,8 +157,8 @@ def test_when_a_part_applies(when: dict[str, Any], text: str, expected: bool) ->
 def test_later_parts_lie_over_earlier_ones_and_all_over_the_recipe(bench: Bench) -> None:
     bench.write("r", RLHF)
     values = smoked(bench.project, "r").values
-    (own,) = (part["set"] for part in _profile()["parts"] if part.get("when") == {"kind": "rlhf"})
-    assert values["max_steps"] == own["max_steps"] != _profile()["parts"][0]["set"]["max_steps"]
+    (own,) = (part["set"] for part in _of_engine("axolotl")["parts"] if part.get("when") == {"kind": "rlhf"})
+    assert values["max_steps"] == own["max_steps"] != _of_engine("axolotl")["parts"][0]["set"]["max_steps"]
     assert "eval_steps" not in values
     assert values["trl"] == {"vllm_server_host": "box", "beta": 0.04, **own["trl"]}
     assert own["trl"]["use_vllm"] is False
