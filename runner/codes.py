@@ -150,5 +150,10 @@ CODES: dict[str, tuple[str, str]] = {
     ),
     "R410": ("a need has not run", "`runner run` runs one recipe; `make recipe` runs what it needs first."),
     "R411": ("another run of this recipe is going on", "Two would write to the same place and want the same GPUs."),
+    "R413": (
+        "prepared data that can't be trained on",
+        "The shards' manifest says what was written: a file that is missing or of another size, a vocabulary larger\n"
+        "than the model's, or too few tokens for one row are seen before an engine starts.",
+    ),
     "R412": ("artifacts can't be written", "The folder is read-only, or its disk is full."),
 }

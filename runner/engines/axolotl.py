@@ -22,7 +22,7 @@ CPU_RANKS = 2
 
 
 def jobs(recipe: Recipe) -> tuple[str, ...]:
-    found = ["axolotl_plugin.py"]
+    found = ["axolotl_plugin.py", "shards.py"]
     if recipe.tiny is not None:
         found.append("build_tiny.py")
     if recipe.merge and recipe.values.get("reward_model"):
@@ -84,6 +84,8 @@ def _is_local(model: str) -> bool:
 def _config(recipe: Recipe) -> dict[str, Any]:
     """The recipe's Axolotl keys as they stand, plus the few that are the runner's to set."""
     config = dict(recipe.values)
+    if recipe.prepared is not None:
+        config |= _prepared(recipe.prepared, config)
     if recipe.architecture is not None:
         config["base_model"] = "./model"
         config["reinit_weights"] = True
@@ -102,6 +104,18 @@ def _config(recipe: Recipe) -> dict[str, Any]:
     # running the same directory again goes on from its newest checkpoint
     config["auto_resume_from_checkpoints"] = True
     return config
+
+
+def _prepared(folder: str, config: dict[str, Any]) -> dict[str, Any]:
+    """Our plugin hands Axolotl the shards; its validator still wants `datasets`, and where the recipe evaluates,
+    something to evaluate on."""
+
+    def rows(split: str) -> list[dict[str, Any]]:
+        return [{"path": f"{folder}/{split}", "type": "completion", "split": split}]
+
+    evaluates = any(config.get(key) for key in ("eval_steps", "evals_per_epoch", "eval_strategy"))
+    found = {"prepared": folder, "datasets": rows("train"), "sample_packing": False}
+    return {**found, "test_datasets": rows("validation")} if evaluates else found
 
 
 def _quantizes_experts(recipe: Recipe) -> bool:

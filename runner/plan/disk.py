@@ -116,7 +116,7 @@ def _download(recipe: Recipe, w: Workload) -> float:
 def _sources(recipe: Recipe) -> list[Source]:
     """Those whose size is known; a stream leaves nothing on disk."""
     found: list[Source] = []
-    if recipe.values.get("pretraining_dataset") or recipe.values.get("streaming"):
+    if recipe.prepared or recipe.values.get("pretraining_dataset") or recipe.values.get("streaming"):
         return found
     for key in ("datasets", "test_datasets"):
         try:

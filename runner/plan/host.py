@@ -62,7 +62,7 @@ def _processes(w: Workload) -> float:
 
 def _prepare(recipe: Recipe, w: Workload) -> dict[str, float]:
     """One rank of a node tokenizes while the others wait (axolotl utils/data/lock.py); streams need no workers."""
-    streams = recipe.values.get("pretraining_dataset") or recipe.values.get("streaming")
+    streams = recipe.prepared or recipe.values.get("pretraining_dataset") or recipe.values.get("streaming")
     workers = 0 if streams else int(recipe.values.get("dataset_num_proc") or w.box.cores)
     return {"processes": _processes(w), "workers": MAP_WORKER * workers * w.box.nodes if workers > 1 else 0.0}
 
