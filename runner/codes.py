@@ -148,6 +148,21 @@ CODES: dict[str, tuple[str, str]] = {
         "smoke can't stand in for the model",
         "Smoke builds a tiny model of the same architecture, so it must know that architecture without the network.",
     ),
+    "R420": (
+        "a sweep's base that won't do",
+        "`base` names the recipe that each child starts from: one that trains, and no sweep itself.",
+    ),
+    "R421": (
+        "a sweep without children",
+        "The children are every combination of `points` or `isoflop`, `grid` and `seeds`; `tokens_per_parameter`\n"
+        "leaves out those of an isoFLOP design that would say nothing of its minimum.",
+    ),
+    "R422": ("two children of one name", "A child's name is the place of its run; each needs its own."),
+    "R423": (
+        "a budget that buys no training",
+        "An isoFLOP child trains budget / (6 x parameters) tokens, in whole steps of its batch. That takes a model\n"
+        "from scratch, and a batch small enough for at least ten steps.",
+    ),
     "R410": ("a need has not run", "`runner run` runs one recipe; `make recipe` runs what it needs first."),
     "R411": ("another run of this recipe is going on", "Two would write to the same place and want the same GPUs."),
     "R413": (

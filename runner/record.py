@@ -210,7 +210,16 @@ def _output_files(path: Path) -> Iterator[Path]:
     if not path.is_dir():
         return
     for file in sorted(path.iterdir()):
-        if file.is_file() and file.suffix in (".safetensors", ".bin", ".json", ".jinja", ".model", ".txt", ".pt"):
+        if file.is_file() and file.suffix in (
+            ".safetensors",
+            ".bin",
+            ".json",
+            ".jinja",
+            ".model",
+            ".txt",
+            ".pt",
+            ".csv",
+        ):
             yield file
 
 

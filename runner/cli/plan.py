@@ -18,6 +18,7 @@ from runner.plan.as_json import search_to_json, to_json
 from runner.plan.lenient import SENSELESS, open_any, senseless
 from runner.plan.make import make_plan
 from runner.plan.reading import Unplannable
+from runner.plan.sweep import SweepPlan, make_sweep_plan
 from runner.plan.types import Plan
 from runner.plan.verdict import called, unfit
 from runner.project import Project, find_project
@@ -67,7 +68,10 @@ def command(
         fits = _all(project, profile, box, price, as_json)
     else:
         opened, found = _open(Library(project, profile), find_recipe(project, str(recipe)), sets, box)
-        if fit:
+        if opened.children:
+            _refuse_sweep(box, fit)
+            fits = _sweep(project, opened, found, price, as_json)
+        elif fit:
             box = box if price is None else replace(box or opened.box, price_usd_per_hour=price)
             fits = _fit(project, opened, found, box, write=write, as_json=as_json)
         else:
@@ -127,6 +131,37 @@ def _one(recipe: Recipe, found: list[Diagnostic], box: Box | None, price: float 
     return plan.fits != "no"
 
 
+def _refuse_sweep(box: Box | None, fit: bool) -> None:
+    if box is not None or fit:
+        raise click.UsageError("a sweep is planned on the boxes that it names: --box and --fit go with one recipe")
+
+
+def _sweep(project: Project, recipe: Recipe, found: list[Diagnostic], price: float | None, as_json: bool) -> bool:
+    from runner.report.sweep_plan import page as sweep_page
+    from runner.report.sweep_plan import to_json as sweep_to_json
+
+    plan = planned_sweep(project, recipe, found, price)
+    told = [*found, *(unfit(each.plan, each.recipe) for each in plan.children if each.plan.fits == "no")]
+    _tell(told, recipe)
+    if as_json:
+        click.echo(json.dumps(sweep_to_json(plan), indent=1, allow_nan=False))
+    else:
+        click.echo("\n".join(sweep_page(plan, _ink())))
+    return plan.fits != "no"
+
+
+def planned_sweep(project: Project, recipe: Recipe, found: list[Diagnostic], price: float | None = None) -> SweepPlan:
+    """Raises Refused (R202, R204) where a child can't be planned."""
+    try:
+        return make_sweep_plan(project, recipe, lambda r, p: latest(project, r, p), price=price)
+    except Unplannable as error:
+        raise Refused(*found, _unknown_model(recipe, str(error))) from None
+    except SENSELESS as error:
+        if not isinstance(error, ValueError):
+            raise
+        raise Refused(*found, senseless(recipe.doc, error)) from None
+
+
 def _tell(found: list[Diagnostic], recipe: Recipe) -> None:
     print_diagnostics(found)
     errors = sum(d.is_error and d.code != "R201" for d in found)
@@ -139,21 +174,30 @@ def _tell(found: list[Diagnostic], recipe: Recipe) -> None:
 
 def _all(project: Project, profile: str, box: Box | None, price: float | None, as_json: bool) -> bool:
     from runner.report.plan_tables import catalogue
+    from runner.report.sweep_plan import to_json as sweep_to_json
 
-    library, plans, refused = Library(project, profile), [], []
+    library = Library(project, profile)
+    plans: list[Plan] = []
+    sweeps: list[SweepPlan] = []
+    refused: list[Diagnostic] = []
     for file in project.all_recipes():
         try:
             opened, found = _open(library, file, (), box)
-            plans.append(planned(opened, found, box, price))
+            if opened.children:
+                sweeps.append(planned_sweep(project, opened, found, price))
+            else:
+                plans.append(planned(opened, found, box, price))
         except Refused as refusal:
             refused += refusal.diagnostics
     print_diagnostics(refused)
+    every: list[Plan | SweepPlan] = [*plans, *sweeps]
     if as_json:
-        click.echo(json.dumps({"plans": [to_json(plan) for plan in plans]}, indent=1, allow_nan=False))
+        found_all = {"plans": [to_json(plan) for plan in plans], "sweeps": [sweep_to_json(plan) for plan in sweeps]}
+        click.echo(json.dumps(found_all, indent=1, allow_nan=False))
     else:
-        for line in catalogue(plans, _ink()):
+        for line in catalogue(sorted(every, key=lambda plan: plan.recipe), _ink()):
             click.echo(line)
-    return not refused and all(plan.fits != "no" for plan in plans)
+    return not refused and all(plan.fits != "no" for plan in every)
 
 
 def _fit(

@@ -254,6 +254,9 @@ def headline(metrics: dict[str, Any]) -> str:
         return f"{float(metrics[key]):.3f}"
 
     words = []
+    if "children" in metrics:
+        best = f", best loss {shown('best_loss')}" if "best_loss" in metrics else ""
+        words.append(f"{metrics['children']} of {metrics['max_steps']} children{best}")
     if "loss" in metrics:
         words.append(f"loss {shown('first_loss')} -> {shown('loss')}")
     if "rewards/margins" in metrics:

@@ -14,7 +14,8 @@ from runner.recipe.check import check, model_of
 from runner.recipe.compose import compose
 from runner.recipe.graph import Library
 from runner.recipe.load import Refused, parse
-from runner.recipe.resolve import Recipe, in_profile, resolve
+from runner.recipe.profile import in_profile
+from runner.recipe.resolve import Recipe, resolve
 from runner.recipe.smoke import _matches, _of_engine, _profile, shrink, smoke
 from tests.conftest import BODY, HEADER, ROOT, Bench
 
