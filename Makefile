@@ -18,7 +18,7 @@ NAMES_ONLY = case "$$R/$$PROFILE" in (*[!a-z0-9._/-]*) echo "not a recipe's name
 
 GRAPH := artifacts/graph.mk
 # engines that publish a schema of their keys; both lie in Axolotl's environment
-SCHEMA_ENGINES := axolotl
+SCHEMA_ENGINES := axolotl transformers
 RECIPE_FILES := $(shell find recipes -name '*.yaml' -o -type d)
 
 .PHONY: help setup list validate show plan recipe smoke serve doctor env graph schemas smoke-data lock readme check lint test bench clean

@@ -134,6 +134,7 @@ class _Follower:
         yield from block[:whole].decode("utf-8", "replace").splitlines()
 
     def _take(self, row: dict[str, Any]) -> None:
+        row = {key.removeprefix(f"{self.progress.part}/"): value for key, value in row.items()}  # of a later stage
         self.progress.step = int(row.get("step", self.progress.step))
         self.progress.max_steps = int(row.get("max_steps", self.progress.max_steps))
         if "loss" in row:

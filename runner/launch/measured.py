@@ -14,7 +14,7 @@ from runner.plan.as_json import estimates
 from runner.plan.types import Plan
 from runner.recipe.resolve import Recipe
 
-# where each rank leaves what it measured (runner/jobs/axolotl_plugin.py)
+# where each rank leaves what it measured (runner/jobs/meter.py)
 MEASURED = "measured"
 GIB = 2**30
 # name -> how a person reads it

@@ -123,7 +123,8 @@ def engine_properties(raw: Json, words: Json) -> Json:
 
 def kind_schema(kind: str, spec: Json, header: Json, engine: Engine | None) -> Json:
     """The closed schema of one kind: header, then its own keys, then its engine's where that publishes a schema."""
-    own = {key: header["own"][key] for key in spec.get("own", ())}
+    known = {**header["own"], **(engine.words.get("own", {}) if engine else {})}
+    own = {key: known[key] for key in spec.get("own", ())}
     properties = {**header["common"], **own, **spec.get("keys", {}), **(engine.properties if engine else {})}
     properties["kind"] = {**properties["kind"], "const": kind}
     for key in spec.get("without", ()):

@@ -1,0 +1,30 @@
+"""Causal language modelling from scratch: every token of a block predicts the next one, across the block's end."""
+
+from typing import Any
+
+from transformers.models.auto.configuration_auto import AutoConfig
+from transformers.models.auto.modeling_auto import AutoModelForCausalLM
+
+from .blocks import load_blocks
+from .objectives import Task
+from .settings import BadSettings, Settings
+
+
+def load(settings: Settings, args: Any) -> Task:
+    train, validation, manifest = load_blocks(settings, settings.own["sequence_len"], extra=1)
+    config = dict(settings.own["architecture"])
+    config = AutoConfig.for_model(config.pop("model_type"), **config)
+    config.use_cache = False
+    if config.vocab_size < manifest["vocab_size"]:
+        raise BadSettings(
+            f"the data has {manifest['vocab_size']:,} kinds of tokens, the model only {config.vocab_size:,}: "
+            f"set architecture.vocab_size"
+        )
+    model = AutoModelForCausalLM.from_config(config)
+    return Task(model, train, validation, collate)
+
+
+def collate(rows: Any) -> dict[str, Any]:
+    """`shift_labels` are what the loss compares with; `labels` only tell the trainer that there is one."""
+    after = rows[:, 1:].contiguous()
+    return {"input_ids": rows[:, :-1].contiguous(), "labels": after, "shift_labels": after}
