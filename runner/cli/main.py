@@ -21,6 +21,8 @@ COMMANDS = {
     "render": "Write what a run would execute, and run nothing",
     "run": "Run a recipe",
     "probe": "Measure a few steps of a recipe here, beside what the plan says",
+    "curve": "Loss curves of runs, beside what their recipes expect",
+    "sample": "Let a trained model speak",
     "collect": "A sweep's children as one table",
     "last": "The newest finished run of a recipe, and what it left",
     "graph": "Write the makefile that chains the recipes",
