@@ -34,6 +34,8 @@ LOCAL = (
     "data_files",
     "reward_funcs",
     "prepared",
+    "source",
+    "tokenizer",
 )
 
 
