@@ -10,8 +10,8 @@ from typing import Any
 from . import stdlib, tokenizer
 from .decontaminate import COUNTS, FOLDER
 from .executor import stage_counts
-from .manifest import FORMAT, describe_shard, reconcile, refuse_empty, sha256, write_json
-from .stages import Config, entries, splits_of
+from .manifest import FORMAT, describe_shard, reconcile, refuse_empty, sha256, with_tokens, write_json
+from .stages import Config, entries, removing, splits_of
 
 DATASET = Path("output/dataset")
 PLACES = Path("work/places.json")
@@ -49,7 +49,7 @@ def finish(config: Config) -> dict[str, Any]:
         "eos_token_id": eos,
         "seed": config["seed"],
         "splits": splits,
-        "steps": [entry.row() for entry in ledger],
+        "steps": with_tokens(ledger, sum(s["tokens"] for s in splits.values()), _removed(config)),
         "tokenizer": _tokenizer(config),
         "source": _source(config),
         "decontamination": json.loads((Path(FOLDER) / COUNTS).read_text()) if config["decontaminate"] else {},
@@ -63,6 +63,16 @@ def finish(config: Config) -> dict[str, Any]:
 def _tokenized(split: str, config: Config) -> dict[str, float]:
     found = stage_counts(f"tokenize_{split}", config["tasks"])[1]
     return {key: found.get(key, 0) for key in ("documents", "tokens", "cpu_s")}
+
+
+def _removed(config: Config) -> dict[str, dict[str, int]]:
+    if not config["keep_removed"]:
+        return {}
+    found = {}
+    for name in removing(config):
+        counts = stage_counts(f"count_{name}", config["tasks"])[1]
+        found[name] = {key: int(counts.get(key, 0)) for key in ("documents", "bytes", "tokens")}
+    return found
 
 
 def _lost(split: str, told: dict[str, int], found: dict[str, Any]) -> Exception:

@@ -53,6 +53,31 @@ def reconcile(entries: list[Entry], tokenized: int) -> None:
         raise _unequal(f"`{entries[-1].step}` passed on {entries[-1].documents_out:,} documents, {tokenized:,} have tokens")
 
 
+def with_tokens(entries: list[Entry], tokens: int, counted: dict[str, dict[str, int]]) -> list[dict[str, Any]]:
+    """The entries as the manifest has them, with the tokens that each step was given and passed on, reckoned back from
+    the end: `counted` are documents, bytes and tokens of what a step removed, where that was kept.
+
+    Above a step that changes texts (C4's drops lines), and one whose removals were not kept, they are not known.
+    Raises Problem where what was kept is not what was removed.
+    """
+    rows: list[dict[str, Any]] = []
+    left: int | None = tokens
+    for entry in reversed(entries):
+        row = {**entry.row(), "tokens_out": left}
+        kept, gone = counted.get(entry.step), sum(entry.removed.values())
+        if kept is not None and kept["documents"] != gone:
+            raise _unequal(f"`{entry.step}` removed {gone:,} documents, {kept['documents']:,} are in removed/{entry.step}")
+        same = entry.bytes_in - entry.bytes_out == (kept["bytes"] if kept else 0)
+        if entry is entries[0]:
+            left = None if gone or entry.cut else left  # rows without text, or pieces of a text, are no tokens' in
+        elif left is not None and same and (kept is not None or not gone):
+            left += kept["tokens"] if kept else 0
+        else:
+            left = None
+        rows.append({**row, "tokens_in": left})
+    return rows[::-1]
+
+
 def _unequal(what: str) -> Problem:
     return Problem(
         f"the counts don't add up: {what}",

@@ -32,7 +32,7 @@ from .manifest import Entry
 from .sources import Reader
 from .split import SPLITS
 from .steps import Assign, Length, Stored, Tally, content, writer
-from .tokens import Tokenize
+from .tokens import CountTokens, Tokenize
 
 Config = dict[str, Any]
 # steps that leave documents, in their order
@@ -240,7 +240,19 @@ def _tokenize(config: Config) -> list[Stage]:
             ),
         ]
 
-    return [Stage(f"tokenize_{split}", config["tasks"], partial(make, split)) for split in splits_of(config)]
+    def count(name: str) -> list[Any]:
+        eos, _ = tokenizer.eos_of(tokenizer.FOLDER, config["eos_token"])
+        counter = CountTokens(str(tokenizer.FOLDER / "tokenizer.json"), eos, config["batch_size"])
+        return [Stored(f"removed/{name}"), counter]
+
+    found = [Stage(f"tokenize_{split}", config["tasks"], partial(make, split)) for split in splits_of(config)]
+    names = removing(config) if config["keep_removed"] else []
+    return found + [Stage(f"count_{name}", config["tasks"], partial(count, name)) for name in names]
+
+
+def removing(config: Config) -> list[str]:
+    """The steps that may remove a document which was read, by the names that the manifest has for them."""
+    return [name for name, _ in filters(config)] + [s for s in DOCUMENTS[1:] if s in config["steps"]]
 
 
 def entries(config: Config) -> Iterator[Entry]:

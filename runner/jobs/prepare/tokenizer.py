@@ -35,8 +35,22 @@ def make(config: dict[str, Any], documents: Path, tasks: int) -> None:
         _fetch(config["tokenizer"], draft)
     else:
         _train(config, documents, tasks, draft)
-    eos_of(draft, config["eos_token"])
+    eos, _ = eos_of(draft, config["eos_token"])
+    if config["tokenizer"]:
+        _complete(draft, eos)
     draft.rename(FOLDER)
+
+
+def _complete(folder: Path, eos: str) -> None:
+    """Roles that an existing tokenizer leaves open go to its end token, as GPT-2's do in transformers' own classes;
+    without its model's config.json nothing else would tell which class it is."""
+    file = folder / "tokenizer_config.json"
+    settings = json.loads(file.read_text()) if file.is_file() else {}
+    roles = {role: eos for role in ROLES} | special_tokens(folder) | {"eos_token": eos}
+    kept = {k: v for k, v in settings.items() if k not in ("auto_map", "added_tokens_decoder")}
+    settings = {"tokenizer_class": "PreTrainedTokenizerFast", **kept, **roles}
+    for name, value in ((file.name, settings), ("special_tokens_map.json", roles)):
+        (folder / name).write_text(json.dumps(value, indent=1) + "\n")
 
 
 def eos_of(folder: Path, wanted: str | None) -> tuple[str, int]:

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 from datatrove.pipeline.tokens.tokenizer import DocumentTokenizer, TokenizedFile
 from datatrove.utils.batching import batched
+from datatrove.utils.tokenization import PipelineStepWithTokenizer
 
 
 class Tokenize(DocumentTokenizer):
@@ -39,3 +40,25 @@ class Tokenize(DocumentTokenizer):
                 self.stat_update("cpu_s", value=time.process_time() - began)
         out.close()
         return out
+
+
+class CountTokens(PipelineStepWithTokenizer):
+    """How many documents, bytes and tokens (the end token's included) there are in what was removed."""
+
+    type = "🔢 - TALLY"
+    name = "removed"
+
+    def __init__(self, tokenizer_name_or_path: str, eos_token: str, batch_size: int) -> None:
+        super().__init__(tokenizer_name_or_path, eos_token)
+        self.batch_size = batch_size
+
+    def run(self, data: Any, rank: int = 0, world_size: int = 1) -> Any:
+        tokenizer = self.tokenizer
+        tokenizer.encode_special_tokens = True
+        for batch in batched(data, self.batch_size):
+            texts = [document.text for document in batch]
+            for text, encoded in zip(texts, tokenizer.encode_batch_fast(texts), strict=True):
+                self.stat_update("documents")
+                self.stat_update("bytes", value=len(text.encode("utf-8", "surrogatepass")))
+                self.stat_update("tokens", value=len(encoded.ids))
+        yield from ()
