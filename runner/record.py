@@ -198,7 +198,9 @@ def describe_outputs(recipe: Recipe, run: Path) -> tuple[list[dict[str, Any]], l
         digest = hashlib.sha256()
         for file in files:
             digest.update(f"{file.relative_to(path)}\0{file_hash(file)}\n".encode())
-        size = sum(f.stat().st_size for f in files)
+        # a dataset's manifest carries the hash of each of its files, which may be many GiB
+        counted = path.rglob("*") if output.type == "dataset" else files
+        size = sum(f.stat().st_size for f in counted if f.is_file())
         found.append(
             {"name": output.name, "type": output.type, "path": output.path, "bytes": size, "sha256": digest.hexdigest()}
         )

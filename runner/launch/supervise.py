@@ -263,4 +263,7 @@ def headline(metrics: dict[str, Any]) -> str:
         words.append(f"reward margin {shown('first_rewards/margins')} -> {shown('rewards/margins')}")
     if "reward" in metrics:
         words.append(f"reward {shown('first_reward')} -> {shown('reward')}")
+    if "documents" in metrics and "tokens" in metrics:
+        words.append(f"{metrics['documents']:,} documents, {metrics['tokens']:,} tokens")
+        words.append(f"{metrics['tokens_per_s_per_core']:,} tokens/s per core")
     return ", ".join(words) or "no metrics"

@@ -36,6 +36,8 @@ LOCAL = (
     "data_files",
     "reward_funcs",
     "prepared",
+    "source",
+    "tokenizer",
 )
 
 

@@ -18,7 +18,8 @@ RECIPES = {f: compose(Project(ROOT), f) for f in Project(ROOT).all_recipes()}
 
 
 def test_the_kinds() -> None:
-    assert kind_names() == ["causal-lm", "dpo", "finetune", "moe", "pretrain", "reward", "rlhf"]
+    listed = ["causal-lm", "dpo", "finetune", "moe", "prepare", "pretrain", "reward", "rlhf", "sweep"]
+    assert kind_names() == listed
     # a schema without `x-runner` describes something else
     assert (ROOT / "schemas" / "plan.schema.json").is_file()
 
