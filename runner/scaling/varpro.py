@@ -87,4 +87,3 @@ def _apart(score: Array) -> Array:
     return found
 
 
-__all__ = ["fit", "grid", "nonnegative", "objective"]
