@@ -49,7 +49,8 @@ def _head(fit: Fit, ink: Ink) -> Iterator[str]:
 
 
 def _parameters(intervals: dict[str, Interval], level: float, ink: Ink) -> Iterator[str]:
-    yield f"{ink.paint('parameter', 'bold')}{'':{_NAME - 9}}{'value':>{_EACH}}{f'{level:.0%} from':>{_EACH}}{'to':>{_EACH}}"
+    heads = "".join(f"{head:>{_EACH}}" for head in ("value", f"{level:.0%} from", "to"))
+    yield f"{ink.paint('parameter', 'bold')}{'':{_NAME - 9}}{heads}"
     for name, one in intervals.items():
         yield f"  {name:<{_NAME - 2}}{figure(one.value):>{_EACH}}{figure(one.low):>{_EACH}}{figure(one.high):>{_EACH}}"
 
@@ -129,7 +130,9 @@ def _warnings(told: Sequence[Warn], ink: Ink) -> Iterator[str]:
         yield ink.paint("doubts", "bold")
     for one in told:
         text = f"{one.kind}: {one.message}"
-        yield from textwrap.wrap(text, ink.width, initial_indent="  - ", subsequent_indent="    ", break_long_words=False)
+        yield from textwrap.wrap(
+            text, ink.width, initial_indent="  - ", subsequent_indent="    ", break_long_words=False
+        )
 
 
 def comparison(fits: Sequence[tuple[str, Fit | None, str]], ink: Ink) -> list[str]:
@@ -148,8 +151,11 @@ def comparison(fits: Sequence[tuple[str, Fit | None, str]], ink: Ink) -> list[st
         lines.append(f"  {law:<{_NAME - 2}}" + "".join(f"{w:>{_EACH}}" for w in (beyond, best, within, slope)))
     known = next((fit.heldout for _, fit, _ in fits if fit is not None and fit.heldout is not None), None)
     if known is not None:
-        lines += ["", f"beyond: {known.runs} runs of more than {known.up_to_flops:.2g} FLOPs; "
-                  f"best runs: the lowest loss of each of their {known.best_runs} budgets"]
+        lines += [
+            "",
+            f"beyond: {known.runs} runs of more than {known.up_to_flops:.2g} FLOPs; "
+            f"best runs: the lowest loss of each of their {known.best_runs} budgets",
+        ]
     return lines
 
 
@@ -157,7 +163,13 @@ def figure(value: float) -> str:
     """Four digits, without powers of ten where they can be read without."""
     if not math.isfinite(value):
         return "-"
-    return f"{value:.4g}" if 1e-3 <= abs(value) < 1e4 or value == 0 else f"{value:.3e}" if abs(value) >= 1e7 or abs(value) < 1e-3 else f"{value:,.0f}"
+    return (
+        f"{value:.4g}"
+        if 1e-3 <= abs(value) < 1e4 or value == 0
+        else f"{value:.3e}"
+        if abs(value) >= 1e7 or abs(value) < 1e-3
+        else f"{value:,.0f}"
+    )
 
 
 def _amount(value: float) -> str:

@@ -17,7 +17,6 @@ from runner.scaling.fit import separate_intervals
 from runner.scaling.laws import Array
 from runner.scaling.outliers import spread
 from runner.scaling.parametric import law_of
-
 from runner.scaling.types import PARAMETRIC, Estimate, Fit, HeldOut, Interval
 
 FORMAT = 1
@@ -216,5 +215,3 @@ def _no_fit(file: Path, why: str) -> Diagnostic:
         notes=(why,),
         help="`runner fit RUNS --json > fit.json` writes one, and so does `--out DIR`",
     )
-
-

@@ -12,9 +12,7 @@ _STILL = 1e-7
 _AT_ONCE = 250  # samples in one batch; more would leave the processor's cache
 
 
-def draws(
-    law: Law, theta: Array, at: Inputs, samples: int, seed: int, delta: float = DELTA
-) -> Array:
+def draws(law: Law, theta: Array, at: Inputs, samples: int, seed: int, delta: float = DELTA) -> Array:
     """theta (samples, variables) of as many samples of the runs, drawn with replacement (Efron 1979).
     Each starts at the fit to all."""
     found = []

@@ -10,7 +10,6 @@ import numpy as np
 from runner.diagnostics import Diagnostic, Span
 from runner.recipe.load import Refused
 from runner.scaling import bootstrap, envelope, holdout, identify, isoflop, outliers, parametric
-from runner.scaling.laws import Array
 from runner.scaling.optimum import exponents
 from runner.scaling.points import Points
 from runner.scaling.solve import DELTA
@@ -47,7 +46,9 @@ def fit(points: Points, settings: Settings) -> Fit:
     told = identify.warnings(points, used.astype(float), estimate, intervals, named, optimum)
     heldout = held_out(points, settings) if settings.holdout else None
     seconds = time.perf_counter() - start
-    return Fit(estimate, points, used.astype(float), intervals, error, named, optimum, heldout, told, seconds, settings.level)
+    return Fit(
+        estimate, points, used.astype(float), intervals, error, named, optimum, heldout, told, seconds, settings.level
+    )
 
 
 def estimate_of(points: Points, settings: Settings) -> Estimate | None:
@@ -57,9 +58,7 @@ def estimate_of(points: Points, settings: Settings) -> Estimate | None:
         return envelope.estimate(points, min(settings.samples, 200), settings.seed)
     if len(points) <= len(parametric.law_of(settings.law).names):
         return None
-    return parametric.estimate(
-        settings.law, points, settings.method, settings.samples, settings.seed, settings.delta
-    )
+    return parametric.estimate(settings.law, points, settings.method, settings.samples, settings.seed, settings.delta)
 
 
 def held_out(points: Points, settings: Settings) -> HeldOut | None:
@@ -115,7 +114,9 @@ def _enough(points: Points, law: str) -> None:
 def _none(points: Points, law: str) -> Diagnostic:
     if law == "envelope":
         what = "no size but the smallest or the largest is ever the best"
-        why = "approach 1 compares sizes at equal FLOPs along their training: each size needs runs at several FLOP counts"
+        why = (
+            "approach 1 compares sizes at equal FLOPs along their training: each size needs runs at several FLOP counts"
+        )
     else:
         what = f"fewer than {isoflop.LEAST_BUDGETS} budgets have {isoflop.LEAST_RUNS} sizes and a minimum among them"
         why = "approach 2 fits a parabola to runs of about equal FLOPs (within a fifth) and different sizes"
@@ -125,7 +126,3 @@ def _none(points: Points, law: str) -> Diagnostic:
 
 def _called(law: str) -> str:
     return {"isoflop": "approach 2", "envelope": "approach 1"}.get(law, f"the {law} law")
-
-
-def as_mask(used: Array) -> Array:
-    return used.astype(bool)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
-import numpy.typing as npt
 
+from runner.scaling.laws import Array
 from runner.scaling.points import Points, budgets
 from runner.scaling.types import Estimate, HeldOut
 
@@ -14,7 +14,7 @@ SHARE = 0.2  # of the runs, those with most FLOPs
 LEAST_FITTED = 8
 
 
-def split(points: Points, share: float = SHARE) -> tuple[npt.NDArray[np.bool_], float]:
+def split(points: Points, share: float = SHARE) -> tuple[Array, float]:
     """Which runs are held out: about `share` of them, whole budgets, the largest; and the largest budget left."""
     held = np.zeros(len(points), dtype=bool)
     for group in reversed(budgets(points.flops)):

@@ -38,7 +38,9 @@ def warnings(
     if estimate.model is not None:
         found += [*_edge(kept, estimate), *_bounds(kept, estimate), *_misfit(kept, estimate)]
         if not estimate.converged:
-            found.append(Warn("not-converged", "the minimum was not reached: the parameters are where the search stopped"))
+            found.append(
+                Warn("not-converged", "the minimum was not reached: the parameters are where the search stopped")
+            )
     found += _wide(intervals, optimum)
     return tuple(found)
 
@@ -74,11 +76,17 @@ def _design(points: Points, estimate: Estimate) -> Iterator[Warn]:
     if sizes < FEWEST_SIZES:
         yield Warn("few-sizes", f"{_count(sizes, 'model size')}: the fall with parameters needs {FEWEST_SIZES} or more")
     if lengths < FEWEST_SIZES and estimate.law != "L(N)":
-        yield Warn("few-token-counts", f"{_count(lengths, 'number')} of tokens: the fall with data needs {FEWEST_SIZES} or more")
+        yield Warn(
+            "few-token-counts",
+            f"{_count(lengths, 'number')} of tokens: the fall with data needs {FEWEST_SIZES} or more",
+        )
     for word, values, count in (("parameters", points.params, sizes), ("tokens", points.tokens, lengths)):
         reach = float(values.max() / values.min())
         if reach < LEAST_RANGE and count > 1:
-            yield Warn("narrow-range", f"{word} differ by a factor of {reach:.2g} alone; {LEAST_RANGE:.0f} is the least to tell a law")
+            yield Warn(
+                "narrow-range",
+                f"{word} differ by a factor of {reach:.2g} alone; {LEAST_RANGE:.0f} is the least to tell a law",
+            )
     ratio = float(np.std(np.log(points.tokens / points.params)))
     if ratio < LEAST_RATIO_SPREAD and sizes > 1:
         yield Warn(
@@ -87,7 +95,10 @@ def _design(points: Points, estimate: Estimate) -> Iterator[Warn]:
         )
     free = len(estimate.names)
     if estimate.model is not None and len(points) < RUNS_PER_PARAMETER * free:
-        yield Warn("few-runs", f"{len(points)} runs for {free} parameters: {RUNS_PER_PARAMETER * free} or more give intervals that can be trusted")
+        yield Warn(
+            "few-runs",
+            f"{len(points)} runs for {free} parameters: {RUNS_PER_PARAMETER * free} or more give intervals to trust",
+        )
     if estimate.law == "data-constrained" and float(np.max(points.tokens / points.unique)) < 1.5:
         yield Warn("no-repeats", "no run repeats its data: R_D and R_N can't be told")
 
@@ -109,11 +120,15 @@ def _minima(estimate: Estimate) -> Iterator[Warn]:
     edges = [m for m in estimate.minima if m.edge]
     if edges:
         listed = ", ".join(f"{m.flops:.1e}" for m in edges)
-        yield Warn("optimum-at-edge", f"the best size lies outside those that were run at {listed} FLOPs: add sizes beyond")
+        yield Warn(
+            "optimum-at-edge", f"the best size lies outside those that were run at {listed} FLOPs: add sizes beyond"
+        )
     if estimate.law == "envelope":
         sizes = len({m.params for m in estimate.minima})
         if sizes < FEWEST_SIZES:
-            yield Warn("few-sizes", f"{_count(sizes, 'size')} on the envelope: a power law needs {FEWEST_SIZES} or more")
+            yield Warn(
+                "few-sizes", f"{_count(sizes, 'size')} on the envelope: a power law needs {FEWEST_SIZES} or more"
+            )
 
 
 def _edge(points: Points, estimate: Estimate) -> Iterator[Warn]:
@@ -147,7 +162,9 @@ def _bounds(points: Points, estimate: Estimate) -> Iterator[Warn]:
                 yield Warn("at-bound", f"`{name}` is at its bound, zero: the runs show nothing of that term")
     for name, value in named.items():
         if name.startswith(("alpha", "beta")) and not 0.005 < value < 3:
-            yield Warn("at-bound", f"`{name}` is {value:.3g}, which no law of language models has: the runs can't tell it")
+            yield Warn(
+                "at-bound", f"`{name}` is {value:.3g}, which no law of language models has: the runs can't tell it"
+            )
         if name.startswith("R_") and not 1e-2 < value < 1e3:
             yield Warn("at-bound", f"`{name}` is {value:.3g}: the runs can't tell how fast repetition loses its worth")
 
@@ -165,7 +182,10 @@ def _misfit(points: Points, estimate: Estimate) -> Iterator[Warn]:
         bent = np.polyfit(x - x.mean(), limited, 2)
         explained = 1 - np.var(limited - np.polyval(bent, x - x.mean())) / np.var(limited)
         if explained > 0.25:
-            yield Warn("misfit", f"the residuals bend with {word} ({explained:.0%} of their variance): the law is not quite theirs")
+            yield Warn(
+                "misfit",
+                f"the residuals bend with {word} ({explained:.0%} of their variance): the law is not quite theirs",
+            )
 
 
 def _wide(intervals: Mapping[str, Interval], optimum: Optimum | None) -> Iterator[Warn]:
@@ -179,4 +199,7 @@ def _wide(intervals: Mapping[str, Interval], optimum: Optimum | None) -> Iterato
         wide.append("the exponent of N_opt")
     if wide:
         verb = "has an interval" if len(wide) == 1 else "have intervals"
-        yield Warn("wide-intervals", f"{', '.join(wide)} {verb} about as wide as the value: more runs, farther apart, are needed")
+        yield Warn(
+            "wide-intervals",
+            f"{', '.join(wide)} {verb} about as wide as the value: more runs, farther apart, are needed",
+        )

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
 from runner.scaling.laws import Array
 from runner.scaling.points import FLOPS_PER_TOKEN, Points, budgets
@@ -24,7 +23,7 @@ class Budget:
     """Runs of about equal FLOPs: x = log N less its mean `centre`, y = log loss, and the parabola's coefficients
     (c2, c1, c0) in x."""
 
-    indices: npt.NDArray[np.int64]
+    indices: Array
     flops: float
     per_param_token: float
     centre: float
@@ -37,11 +36,11 @@ class Budget:
         found: Array = y @ np.linalg.pinv(powers).T
         return found
 
-    def turns(self, c: Array) -> npt.NDArray[np.bool_]:
+    def turns(self, c: Array) -> Array:
         """Which parabolas have a minimum within, or one span of the sizes beyond, those that were run."""
         best = -c[:, 1] / (2 * np.where(c[:, 0] > 0, c[:, 0], 1.0))
         low, high = self.x.min(), self.x.max()
-        kept: npt.NDArray[np.bool_] = (c[:, 0] > 0) & (best >= 2 * low - high) & (best <= 2 * high - low)
+        kept: Array = (c[:, 0] > 0) & (best >= 2 * low - high) & (best <= 2 * high - low)
         return kept
 
     def lowest(self, c: Array) -> tuple[Array, Array]:
@@ -94,7 +93,15 @@ def estimate(points: Points, samples: int = 500, seed: int = 0) -> Estimate | No
     values = power_laws(found, [one.parabolas(one.y[None]) for one in found])
     rows = power_laws(found, _again(found, samples, seed)) if samples else np.empty((0, len(NAMES)))
     return Estimate(
-        "isoflop", "parabolas", NAMES, values[0], rows[np.isfinite(rows).all(axis=1)], None, True, predict, minima(found)
+        "isoflop",
+        "parabolas",
+        NAMES,
+        values[0],
+        rows[np.isfinite(rows).all(axis=1)],
+        None,
+        True,
+        predict,
+        minima(found),
     )
 
 

@@ -8,19 +8,19 @@ at once: `theta` is (batch, variables), predictions are (batch, runs), slopes (b
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
-Array = npt.NDArray[np.float64]
+Array = npt.NDArray[Any]
 EPSILON = 1e-6  # step of a slope taken by differences; variables are of order one
 MOST = 690.0  # exp of more overflows
 
 
 @dataclass(frozen=True, slots=True)
 class Inputs:
-    """Logarithms of parameters, tokens and unique tokens of runs, less `log_n0` and `log_d0`, and their losses' logs."""
+    """Logarithms of runs' parameters, tokens and unique tokens, less `log_n0` and `log_d0`, and of their losses."""
 
     n: Array
     d: Array
@@ -29,16 +29,17 @@ class Inputs:
     log_n0: float
     log_d0: float
 
-    def take(self, chosen: Array | npt.NDArray[np.bool_] | npt.NDArray[np.int64]) -> Inputs:
+    def take(self, chosen: Array) -> Inputs:
         """Some of the runs, at the same centre."""
-        parts = (self.n, self.d, self.unique, self.log_loss)
-        return Inputs(*(part[chosen] for part in parts), self.log_n0, self.log_d0)
+        n, d, unique, loss = (part[chosen] for part in (self.n, self.d, self.unique, self.log_loss))
+        return Inputs(n, d, unique, loss, self.log_n0, self.log_d0)
 
 
 class Law(Protocol):
     """`names` are those of the natural parameters, in the order that `natural` gives them."""
 
-    names: tuple[str, ...]
+    @property
+    def names(self) -> tuple[str, ...]: ...
 
     def predict(self, theta: Array, at: Inputs) -> Array:
         """log loss, (batch, runs)."""
@@ -202,4 +203,5 @@ def _decayed(base: Array, whole: Array, log_star: Array) -> Array:
     """log of base + base R* (1 - exp(-R / R*)), R = whole / base - 1."""
     star = np.exp(np.clip(log_star, -50, 50))
     repeats = np.expm1(np.clip(whole - base, 0, 50))
-    return base + np.log1p(star * -np.expm1(-repeats / star))
+    found: Array = base + np.log1p(star * -np.expm1(-repeats / star))
+    return found

@@ -5,13 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
-import numpy.typing as npt
 
 from runner.scaling.laws import Array
 from runner.scaling.points import Points
 from runner.scaling.types import Estimate, Outlier
 
-Mask = npt.NDArray[np.bool_]
 # Robust standard deviations from the law. A run beyond the first is named. One beyond the second is left out as well:
 # of the 245 runs that Besiroglu et al. 2024 read from Hoffmann et al.'s figure these are the five that they left out by
 # hand (12 sigmas and more, at less than half a token per parameter; the next is at 10.5).
@@ -40,7 +38,7 @@ def residuals(estimate: Estimate, points: Points) -> Array:
     return difference
 
 
-def choose(points: Points, refit: Refit, policy: str) -> tuple[Mask, Estimate]:
+def choose(points: Points, refit: Refit, policy: str) -> tuple[Array, Estimate]:
     """Which runs the fit counts, and the fit to them. `policy`: `auto` leaves out the gross ones, `drop` all that are
     named, `keep` none. Farthest first and fitted anew, since a few gross ones bend the law towards them."""
     used = np.ones(len(points), dtype=bool)
@@ -62,7 +60,7 @@ def choose(points: Points, refit: Refit, policy: str) -> tuple[Mask, Estimate]:
     return used, estimate
 
 
-def named(points: Points, error: Array, used: Mask) -> tuple[Outlier, ...]:
+def named(points: Points, error: Array, used: Array) -> tuple[Outlier, ...]:
     """Every run beyond `NAMED_SIGMAS` and every one left out, farthest first."""
     sigma = max(spread(error[used]), 1e-12)
     far = (np.abs(error) > max(NAMED_SIGMAS * sigma, LEAST_ERROR / 4)) | ~used

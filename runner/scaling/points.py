@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
 from runner.diagnostics import Span, shown_path
 from runner.scaling.laws import Array, Inputs
@@ -29,10 +28,11 @@ class Points:
     def __len__(self) -> int:
         return len(self.loss)
 
-    def take(self, chosen: npt.NDArray[np.bool_] | npt.NDArray[np.int64]) -> Points:
+    def take(self, chosen: Array) -> Points:
         index = np.arange(len(self))[chosen]
         parts = (self.params, self.tokens, self.flops, self.loss, self.unique)
-        return Points(*(part[index] for part in parts), tuple(self.places[i] for i in index))
+        params, tokens, flops, loss, unique = (part[index] for part in parts)
+        return Points(params, tokens, flops, loss, unique, tuple(self.places[i] for i in index))
 
     def inputs(self) -> Inputs:
         """Logarithms, centred at the geometric means of parameters and tokens."""
@@ -57,11 +57,12 @@ def at(params: Array, tokens: Array, like: Inputs, unique: Array | None = None) 
 def joined(parts: Sequence[Points]) -> Points:
     """Runs of several sources, in their order."""
     columns = ("params", "tokens", "flops", "loss", "unique")
-    arrays = [np.concatenate([getattr(part, column) for part in parts]) for column in columns]
-    return Points(*arrays, tuple(span for part in parts for span in part.places))
+    arrays = (np.concatenate([getattr(part, column) for part in parts]) for column in columns)
+    params, tokens, flops, loss, unique = arrays
+    return Points(params, tokens, flops, loss, unique, tuple(span for part in parts for span in part.places))
 
 
-def budgets(flops: Array, within: float = 1.2) -> list[npt.NDArray[np.int64]]:
+def budgets(flops: Array, within: float = 1.2) -> list[Array]:
     """Runs of about equal FLOPs together, smallest budget first: a budget ends where the next run needs over `within`
     times the FLOPs of its first."""
     order = np.argsort(flops, kind="stable")

@@ -56,8 +56,9 @@ def read_csv(file: Path, law: str = "chinchilla") -> Points:
         raise Refused(*faults[:MOST_FAULTS])
     if not rows:
         raise Refused(Diagnostic("R601", "a table without runs", Span(str(file)), help="add a line for each run"))
-    columns = ("params", "tokens", "flops", "loss", "unique")
-    return Points(*(np.array([row[c] for row in rows]) for c in columns), tuple(places))
+    names = ("params", "tokens", "flops", "loss", "unique")
+    params, tokens, flops, loss, unique = (np.array([row[name] for row in rows]) for name in names)
+    return Points(params, tokens, flops, loss, unique, tuple(places))
 
 
 def _lines(file: Path) -> list[tuple[int, str]]:
@@ -107,7 +108,9 @@ def _columns(file: Path, header: Header, law: str) -> dict[str, int]:
             if len(places) > 1:
                 twice = header.cells[places[1]]
                 raise Refused(
-                    Diagnostic("R602", f"the column `{printable(twice.text)}` is there twice", twice.span, help="remove one")
+                    Diagnostic(
+                        "R602", f"the column `{printable(twice.text)}` is there twice", twice.span, help="remove one"
+                    )
                 )
             if places:
                 found[name] = places[0]

@@ -1,4 +1,4 @@
-"""The objective, Huber's loss of the error in log loss, and a Newton method that minimises it for many thetas at once."""
+"""The objective, Huber's loss of the error in log loss, and a Newton method that minimises it in batches."""
 
 from __future__ import annotations
 
@@ -71,9 +71,7 @@ def minimise(
     return Solved(theta, value, at_rest)
 
 
-def _step(
-    law: Law, theta: Array, at: Inputs, weights: Array, damping: Array, delta: float
-) -> tuple[Array, Array]:
+def _step(law: Law, theta: Array, at: Inputs, weights: Array, damping: Array, delta: float) -> tuple[Array, Array]:
     """Where to go, and by how much the objective should fall."""
     found, slopes = law.slopes(theta, at)
     residual = found - at.log_loss

@@ -89,8 +89,8 @@ def _recorded(file: Path, sizes: dict[str, Any]) -> Points:
         )
     tokens = tokens if tokens is not None else (flops or 0.0) / (FLOPS_PER_TOKEN * params)
     flops = flops if flops is not None else FLOPS_PER_TOKEN * params * tokens
-    row = (params, tokens, flops, loss, number("unique_tokens") or tokens)
-    return Points(*(np.array([value]) for value in row), (Span(str(file)),))
+    row = np.array([[params], [tokens], [flops], [loss], [number("unique_tokens") or tokens]])
+    return Points(row[0], row[1], row[2], row[3], row[4], (Span(str(file)),))
 
 
 def _unknown(project: Project, text: str, profile: str) -> Diagnostic:
@@ -100,7 +100,8 @@ def _unknown(project: Project, text: str, profile: str) -> Diagnostic:
             "R600",
             f"`{text}` has no finished run in profile `{profile}`",
             Span("<command line>"),
-            help=f"`make recipe R={text}` runs it" + ("" if profile == "smoke" else "; `--profile smoke` fits its smoke"),
+            help=f"`make recipe R={text}` runs it"
+            + ("" if profile == "smoke" else "; `--profile smoke` fits its smoke"),
         )
     close = nearest_word(text, known)
     return Diagnostic(

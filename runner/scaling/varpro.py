@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from runner.scaling.laws import Array, Chinchilla, Inputs
-from runner.scaling.solve import DELTA, Solved, huber, minimise, objective
+from runner.scaling.solve import DELTA, Solved, huber, minimise
 
 # Exponents that are looked at: from hardly any fall to a faster one than any paper found; even steps in the log.
 EXPONENTS = np.geomspace(0.02, 2.5, 22)
@@ -32,14 +32,17 @@ def fit(at: Inputs, delta: float = DELTA) -> Solved:
 def grid(at: Inputs, delta: float = DELTA) -> Array:
     """The best few thetas of the grid, best first."""
     alpha, beta = (x.ravel() for x in np.meshgrid(EXPONENTS, EXPONENTS, indexing="ij"))
-    terms = np.stack(
-        [
-            np.ones((len(alpha), len(at.n))),
-            np.exp(-alpha[:, None] * at.n),
-            np.exp(-beta[:, None] * at.d),
-        ],
-        axis=-1,
-    ) * np.exp(-at.log_loss)[:, None]  # predicted loss / measured loss, of E = A = B = 1
+    terms = (
+        np.stack(
+            [
+                np.ones((len(alpha), len(at.n))),
+                np.exp(-alpha[:, None] * at.n),
+                np.exp(-beta[:, None] * at.d),
+            ],
+            axis=-1,
+        )
+        * np.exp(-at.log_loss)[:, None]
+    )  # predicted loss / measured loss, of E = A = B = 1
     weights = np.ones(terms.shape[:2])
     for _ in range(_ROUNDS):
         linear = nonnegative(terms, weights)
@@ -85,5 +88,3 @@ def _apart(score: Array) -> Array:
     rest = [i for i in order if i not in set(first)]
     found: Array = np.array((first + rest)[:_STARTS])
     return found
-
-
