@@ -13,6 +13,7 @@ import numpy as np
 from runner.diagnostics import Diagnostic, Span
 from runner.recipe.load import Refused
 from runner.scaling import envelope, isoflop
+from runner.scaling.advice import Advice
 from runner.scaling.fit import separate_intervals
 from runner.scaling.laws import Array
 from runner.scaling.outliers import spread
@@ -144,6 +145,30 @@ def _number(value: float | None) -> float | None:
 
 def _short(value: float) -> float | None:
     return float(f"{value:.6g}") if math.isfinite(value) else None
+
+
+def advice_to_json(advice: Advice, law: str) -> dict[str, Any]:
+    """What `runner optimal --json` prints."""
+    plan = advice.plan
+    speed = plan.speed if plan is not None else None
+    return {
+        "law": law,
+        "flops": advice.flops,
+        "params": interval(advice.params),
+        "tokens": interval(advice.tokens),
+        "loss": interval(advice.loss),
+        "architecture": advice.shape.config,
+        "parameters": advice.shape.parameters,
+        "train_tokens": advice.train_tokens,
+        "step_tokens": advice.step_tokens,
+        "max_steps": advice.steps,
+        "box": plan.box if plan is not None else None,
+        "hours": _number(advice.hours),
+        "mfu": _number(speed.mfu) if speed is not None else None,
+        "tokens_per_s_per_gpu": _number(speed.tokens_per_s_per_gpu.value) if speed is not None else None,
+        "fits": plan.fits if plan is not None else None,
+        "warnings": [{"kind": w.kind, "message": w.message} for w in advice.warnings],
+    }
 
 
 # --- the way back ---

@@ -140,7 +140,8 @@ class PowerLaw:
         return (f"{self.of}_c", f"alpha_{self.of}")
 
     def predict(self, theta: Array, at: Inputs) -> Array:
-        return theta[:, :1] - theta[:, 1:] * (at.n if self.of == "N" else at.d)
+        found: Array = theta[:, :1] - theta[:, 1:] * (at.n if self.of == "N" else at.d)
+        return found
 
     def slopes(self, theta: Array, at: Inputs) -> tuple[Array, Array]:
         x = at.n if self.of == "N" else at.d
