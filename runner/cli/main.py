@@ -26,6 +26,8 @@ COMMANDS = {
     "collect": "A sweep's children as one table",
     "last": "The newest finished run of a recipe, and what it left",
     "graph": "Write the makefile that chains the recipes",
+    "fit": "A scaling law from runs: parameters with intervals, optimum, doubts, plots",
+    "optimal": "What to train with a budget, by a fitted scaling law",
     "calibrate": "Refit the plan from measurements, and show the error before and after",
     "doctor": "What this machine has and lacks",
     "env": "Engine environments: list, build, remove",
