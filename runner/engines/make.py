@@ -42,6 +42,7 @@ def context(recipe: Recipe) -> dict[str, Any]:
     return {
         "children": {child.name: child.recipe(recipe.profile) for child in recipe.children},
         "slots": slots(recipe),
+        "threads": max(1, recipe.box.cores // slots(recipe)),
         "gpus": most,  # of the hungriest child: a slot holds as many
         "points": {
             child.name: {"parameters": child.parameters, "axes": child.axes, "flops_budget": child.axes.get("budget")}
