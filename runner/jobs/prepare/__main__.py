@@ -11,6 +11,7 @@ from typing import Any
 from .problem import AGAIN, Problem, from_os
 
 CONFIG = Path("prepare.json")
+MANIFEST = Path("output/dataset/manifest.json")
 METRICS = Path("metrics.jsonl")
 # what the work in hand was made with; under other settings it is begun anew
 MADE_WITH = Path("work/made_with")
@@ -23,9 +24,10 @@ def _begin(config: dict[str, Any]) -> None:
     digest = hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()
     if MADE_WITH.is_file() and MADE_WITH.read_text() == digest:
         return
-    for folder in ("work", "output", "removed", "set_aside"):
-        shutil.rmtree(folder, ignore_errors=True)
-    MADE_WITH.parent.mkdir(parents=True)
+    for folder in (Path(name) for name in ("work", "output", "removed", "set_aside")):
+        for below in folder.iterdir() if folder.is_dir() else ():  # the folder itself may be a link to another disk
+            shutil.rmtree(below) if below.is_dir() and not below.is_symlink() else below.unlink()
+    MADE_WITH.parent.mkdir(parents=True, exist_ok=True)
     MADE_WITH.write_text(digest)
 
 
@@ -36,7 +38,7 @@ def _report(row: dict[str, Any]) -> None:
 
 def _run(step: str, config: dict[str, Any]) -> None:
     from .executor import run_stage
-    from .stages import previous, stages_of
+    from .stages import DOCUMENTS, previous, refuse_nothing, stages_of
 
     earlier = sum(s.tasks for name in config["steps"][: config["steps"].index(step)] for s in stages_of(name, config))
     total = sum(s.tasks for name in config["steps"] for s in stages_of(name, config))
@@ -50,17 +52,19 @@ def _run(step: str, config: dict[str, Any]) -> None:
             lambda done, before=earlier: _report({"step": before + done, "max_steps": total}),
         )
         earlier += stage.tasks
-    if step in ("exact_dedup", "minhash_dedup", "decontaminate"):
+    if step in DOCUMENTS:
+        refuse_nothing(step, config)
+    if step in DOCUMENTS[1:]:
         shutil.rmtree(previous(step, config), ignore_errors=True)  # the documents live on in this step's own
 
 
 def _finish(config: dict[str, Any]) -> None:
-    from .finish import DATASET, clean, finish
+    from .finish import clean, finish
     from .stages import splits_of
 
-    if not (DATASET / "manifest.json").is_file():
+    if not MANIFEST.is_file():
         finish(config)
-    manifest = json.loads((DATASET / "manifest.json").read_text())
+    manifest = json.loads(MANIFEST.read_text())
     tokens = sum(split["tokens"] for split in manifest["splits"].values())
     row = {
         "documents_read": manifest["steps"][0]["documents_in"],
@@ -93,7 +97,7 @@ def main() -> int:
         _begin(config)
         if step == "finish":
             _finish(config)
-        else:
+        elif not MANIFEST.is_file():  # which is written last: then all is done, and what it was made from is gone
             _run(step, config)
     except Problem as problem:
         print(problem.lines(), file=sys.stderr)

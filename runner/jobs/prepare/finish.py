@@ -1,5 +1,6 @@
 """Token files to their place, everything counted and compared, and last of all the manifest."""
 
+import errno
 import importlib.metadata
 import json
 import platform
@@ -10,7 +11,7 @@ from typing import Any
 from . import stdlib, tokenizer
 from .decontaminate import COUNTS, FOLDER
 from .executor import stage_counts
-from .manifest import FORMAT, describe_shard, reconcile, refuse_empty, sha256, with_tokens, write_json
+from .manifest import FORMAT, describe_shard, reconcile, sha256, with_tokens, write_json
 from .stages import Config, entries, removing, splits_of
 
 DATASET = Path("output/dataset")
@@ -22,9 +23,8 @@ def finish(config: Config) -> dict[str, Any]:
     """Raises Problem where the counts don't add up; then there is no manifest, and so no dataset."""
     from tokenizers import Tokenizer
 
-    ledger = list(entries(config))
+    ledger = entries(config)
     counts = {split: _tokenized(split, config) for split in splits_of(config)}
-    refuse_empty(ledger, {split: int(c["documents"]) for split, c in counts.items()}, config["validation_fraction"])
     reconcile(ledger, sum(int(c["documents"]) for c in counts.values()))
     eos_token, eos = tokenizer.eos_of(tokenizer.FOLDER, config["eos_token"])
     size = Tokenizer.from_file(str(tokenizer.FOLDER / "tokenizer.json")).get_vocab_size()
@@ -101,8 +101,20 @@ def _place(config: Config) -> dict[str, list[str]]:
         for source, name in moves:
             for ending in ("", ".index"):
                 if Path(source + ending).is_file():
-                    Path(source + ending).replace(DATASET / (name + ending))
+                    _move(Path(source + ending), DATASET / (name + ending))
     return {split: [name for _, name in moves] for split, moves in plan.items()}
+
+
+def _move(source: Path, target: Path) -> None:
+    try:
+        source.replace(target)
+    except OSError as error:
+        if error.errno != errno.EXDEV:  # `work` may be a link to another disk
+            raise
+        draft = target.with_name(f".{target.name}")
+        shutil.copyfile(source, draft)
+        draft.replace(target)
+        source.unlink()
 
 
 def _tokenizer(config: Config) -> dict[str, Any]:

@@ -89,23 +89,26 @@ def _unequal(what: str) -> Problem:
     )
 
 
-def refuse_empty(entries: list[Entry], documents: dict[str, int], fraction: float) -> None:
-    """Raises Problem where nothing was read, nothing is left, or a split that was asked for got no document."""
+def refuse_empty(entries: list[Entry]) -> None:
+    """Raises Problem where nothing was read, or nothing is left."""
     if entries[0].documents_in == 0:
         raise Problem("the source is empty: no row was read", "check `source`, `split`, `glob_pattern` and `limit`")
-    worst = max(entries, key=lambda e: sum(e.removed.values()))
     if entries[-1].documents_out == 0:
+        worst = max(entries, key=lambda e: sum(e.removed.values()))
         reason = max(worst.removed, key=lambda r: worst.removed[r])
         raise Problem(
             f"nothing is left: `{worst.step}` removed {sum(worst.removed.values()):,} of {entries[0].documents_in:,} "
             f"documents, most for `{reason}`",
-            f"loosen `{worst.step}`" if worst.step != "read" else "check `text_key`",
+            f"loosen `{worst.step}`" if worst.step != "read" else "check `text_key` and `sample_rate`",
         )
-    wanted = SPLITS if fraction else SPLITS[:1]
+
+
+def refuse_missing_split(found: set[str], wanted: tuple[str, ...], documents: int) -> None:
+    """Raises Problem where a split that was asked for got no document."""
     for split in wanted:
-        if not documents.get(split):
+        if split not in found:
             raise Problem(
-                f"no document fell into the split `{split}`, of {entries[-1].documents_out:,} in all",
+                f"no document fell into the split `{split}`, of {documents:,} in all",
                 "prepare more documents, cut them smaller with `document_chars`, or change `validation_fraction`",
             )
 

@@ -28,7 +28,7 @@ from datatrove.pipeline.filters import (
 
 from . import decontaminate, tokenizer
 from .executor import stage_counts
-from .manifest import Entry
+from .manifest import Entry, refuse_empty, refuse_missing_split
 from .sources import Reader
 from .split import SPLITS
 from .steps import Assign, Length, Stored, Tally, content, writer
@@ -63,6 +63,15 @@ def stages_of(step: str, config: Config) -> list[Stage]:
 
 def documents_of(step: str) -> Path:
     return Path("work") / "documents" / step
+
+
+def refuse_nothing(step: str, config: Config) -> None:
+    """Raises Problem where a step has left no document, or the last of them none for a split."""
+    found = entries(config, step)
+    refuse_empty(found)
+    if step == _document_steps(config)[-1]:
+        there = {folder.name for folder in documents_of(step).iterdir()}
+        refuse_missing_split(there, splits_of(config), found[-1].documents_out)
 
 
 def last_documents(config: Config) -> Path:
@@ -251,8 +260,12 @@ def removing(config: Config) -> list[str]:
     return [name for name, _ in filters(config)] + [s for s in DOCUMENTS[1:] if s in config["steps"]]
 
 
-def entries(config: Config) -> Iterator[Entry]:
-    """What was counted in each step that leaves documents, in their order."""
+def entries(config: Config, last: str = DOCUMENTS[-1]) -> list[Entry]:
+    """What was counted in each step that leaves documents, in their order, up to `last`."""
+    return list(_entries(config, DOCUMENTS[: DOCUMENTS.index(last) + 1]))
+
+
+def _entries(config: Config, steps: tuple[str, ...]) -> Iterator[Entry]:
     tasks = config["tasks"]
     counts = stage_counts("read", tasks)
     reader, passed = counts[0], counts[1]
@@ -269,7 +282,7 @@ def entries(config: Config) -> Iterator[Entry]:
         ("minhash_dedup", "minhash_filter"),
         ("decontaminate", "decontamination_filter"),
     ):
-        if step in config["steps"]:
+        if step in config["steps"] and step in steps:
             counts = stage_counts(stage, tasks)
             yield _entry(step, counts[1], counts[2], counts[3], reason="duplicate" if "dedup" in step else "")
 
