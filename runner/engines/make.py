@@ -1,4 +1,4 @@
-"""GNU Make: a sweep's children, each an ordinary run, as many at a time as there are slots."""
+"""GNU Make, or a Slurm array: a sweep's children, each an ordinary run, as many at a time as there are slots."""
 
 from __future__ import annotations
 
@@ -48,6 +48,7 @@ def context(recipe: Recipe) -> dict[str, Any]:
             child.name: {"parameters": child.parameters, "axes": child.axes, "flops_budget": child.axes.get("budget")}
             for child in recipe.children
         },
+        "slurm": dict(recipe.values.get("slurm") or {}) if recipe.values.get("scheduler") == "slurm" else None,
         "fits": list(recipe.values.get("fit") or ()),
     }
 

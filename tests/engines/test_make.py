@@ -108,3 +108,27 @@ def test_other_steps_failures_are_their_own_words() -> None:
     log = "=== children\n=== fit\nruns.csv:1:1: error[R601]: too few points\n  = help: more\n"
     assert failure(log) == "runs.csv:1:1: error[R601]: too few points"
     assert failure("=== children\nchild a starts\n") is None
+
+
+def test_a_slurm_array_has_a_task_for_each_child(bench: Bench) -> None:
+    files = render(sweep(bench, ISOFLOP + "scheduler: slurm\nslurm: {partition: gpu, time: '12:00:00'}\n"))
+    lines = files["array.sbatch"].splitlines()
+    for option in ("array=0-3%2", "gres=gpu:1", "partition=gpu", "time=12:00:00"):
+        assert f"#SBATCH --{option}" in lines
+    assert "flock" not in files["child.sh"], "Slurm gives out the GPUs"
+    assert "sbatch --wait" in files["launch.sh"]
+    assert "array.sbatch" not in render(sweep(bench, ISOFLOP))
+
+
+def test_without_slurm_it_says_so(bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import shutil
+
+    (tmp_path / "bin").mkdir()
+    for tool in ("bash", "dirname", "mkdir", "cat"):
+        (tmp_path / "bin" / tool).symlink_to(str(shutil.which(tool)))
+    monkeypatch.setenv("PATH", str(tmp_path / "bin"))
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run/log").write_text("")
+    code, _, said = carried_out(bench, sweep(bench, ISOFLOP + "scheduler: slurm\n"), tmp_path / "run")
+    assert code == 1
+    assert failure(said) == "error: there is no sbatch here; `scheduler: slurm` needs a machine that submits to Slurm"
