@@ -13,10 +13,13 @@ import click
 from runner.cli.common import profile_option, set_option
 from runner.cli.output import counted, print_diagnostics, wants_colour
 from runner.diagnostics import Diagnostic, Span
+from runner.diagnostics import to_json as diagnostic_to_json
 from runner.facts.boxes import Box
 from runner.plan.as_json import search_to_json, to_json
 from runner.plan.lenient import SENSELESS, open_any, senseless
 from runner.plan.make import make_plan
+from runner.plan.preparation import KIND as PREPARE
+from runner.plan.preparation import Preparation, plan_preparation
 from runner.plan.reading import Unplannable
 from runner.plan.types import Plan
 from runner.plan.verdict import called, unfit
@@ -28,6 +31,7 @@ from runner.recipe.resolve import Recipe
 from runner.record import latest
 from runner.report.ink import Ink
 from runner.report.plan_text import page
+from runner.report.preparation_text import preparation_page, preparation_table
 
 
 @click.command()
@@ -67,6 +71,8 @@ def command(
         fits = _all(project, profile, box, price, as_json)
     else:
         opened, found = _open(Library(project, profile), find_recipe(project, str(recipe)), sets, box)
+        if fit and opened.kind == PREPARE:
+            raise click.UsageError("--fit searches what a model's memory and speed depend on; here is no model")
         if fit:
             box = box if price is None else replace(box or opened.box, price_usd_per_hour=price)
             fits = _fit(project, opened, found, box, write=write, as_json=as_json)
@@ -117,6 +123,8 @@ def _unknown_model(recipe: Recipe, name: str) -> Diagnostic:
 
 
 def _one(recipe: Recipe, found: list[Diagnostic], box: Box | None, price: float | None, as_json: bool) -> bool:
+    if recipe.kind == PREPARE:
+        return _one_preparation(recipe, found, box, as_json)
     plan = planned(recipe, found, box, price)
     told = [*found, unfit(plan, recipe, box)] if plan.fits == "no" else found
     _tell(told, recipe)
@@ -124,6 +132,17 @@ def _one(recipe: Recipe, found: list[Diagnostic], box: Box | None, price: float 
         click.echo(json.dumps(to_json(plan, told), indent=1, allow_nan=False))
     else:
         click.echo("\n".join(page(plan, _ink())))
+    return plan.fits != "no"
+
+
+def _one_preparation(recipe: Recipe, found: list[Diagnostic], box: Box | None, as_json: bool) -> bool:
+    plan = plan_preparation(recipe, box)
+    _tell(found, recipe)
+    if as_json:
+        told = [diagnostic_to_json(d) for d in found]
+        click.echo(json.dumps({**plan.as_json(), "diagnostics": told}, indent=1, allow_nan=False))
+    else:
+        click.echo("\n".join(preparation_page(plan, _ink())))
     return plan.fits != "no"
 
 
@@ -141,19 +160,26 @@ def _all(project: Project, profile: str, box: Box | None, price: float | None, a
     from runner.report.plan_tables import catalogue
 
     library, plans, refused = Library(project, profile), [], []
+    preparations: list[Preparation] = []
     for file in project.all_recipes():
         try:
             opened, found = _open(library, file, (), box)
+            if opened.kind == PREPARE:
+                preparations.append(plan_preparation(opened, box))
+                continue
             plans.append(planned(opened, found, box, price))
         except Refused as refusal:
             refused += refusal.diagnostics
     print_diagnostics(refused)
     if as_json:
-        click.echo(json.dumps({"plans": [to_json(plan) for plan in plans]}, indent=1, allow_nan=False))
+        listed = {"plans": [to_json(plan) for plan in plans], "preparations": [p.as_json() for p in preparations]}
+        click.echo(json.dumps(listed, indent=1, allow_nan=False))
     else:
-        for line in catalogue(plans, _ink()):
+        for line in (*catalogue(plans, _ink()), *(("",) if preparations else ())):
             click.echo(line)
-    return not refused and all(plan.fits != "no" for plan in plans)
+        for line in preparation_table(preparations, _ink()):
+            click.echo(line)
+    return not refused and "no" not in {*(p.fits for p in plans), *(p.fits for p in preparations)}
 
 
 def _fit(

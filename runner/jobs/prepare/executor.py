@@ -142,15 +142,21 @@ def _slurm(
     try:
         executor.run()
     except FileNotFoundError:
-        raise Problem("no `sbatch` on this machine", "run it on a login node of the cluster, or set `executor: local`") from None
+        raise Problem(
+            "no `sbatch` on this machine", "run it on a login node of the cluster, or set `executor: local`"
+        ) from None
     except subprocess.CalledProcessError as error:
-        raise Problem(f"Slurm refuses `{name}`: {(error.output or b'').decode()[:200]}", "mend the slurm_ keys") from None
+        raise Problem(
+            f"Slurm refuses `{name}`: {(error.output or b'').decode()[:200]}", "mend the slurm_ keys"
+        ) from None
     last = -1
     while left := len(executor.get_incomplete_ranks(skip_completed=True)):
         if tasks - left != last:
             last = tasks - left
             done(last)
-        queued = subprocess.run(["squeue", "-h", "-j", str(executor.job_id)], capture_output=True, text=True, check=False)
+        queued = subprocess.run(
+            ["squeue", "-h", "-j", str(executor.job_id)], capture_output=True, text=True, check=False
+        )
         if not queued.stdout.strip() and executor.get_incomplete_ranks(skip_completed=True):
             raise Problem(f"{left} tasks of `{name}` did not finish in Slurm", f"see {logs}/slurm_logs; {AGAIN}")
         time.sleep(SLURM_POLL_S)

@@ -53,7 +53,9 @@ def finish(config: Config) -> dict[str, Any]:
         "tokenizer": _tokenizer(config),
         "source": _source(config),
         "decontamination": json.loads((Path(FOLDER) / COUNTS).read_text()) if config["decontaminate"] else {},
-        "settings": {k: v for k, v in config.items() if k not in ("workers", "executor") and not k.startswith("slurm_")},
+        "settings": {
+            k: v for k, v in config.items() if k not in ("workers", "executor") and not k.startswith("slurm_")
+        },
         "versions": {"python": platform.python_version()} | {p: importlib.metadata.version(p) for p in PACKAGES},
     }
     write_json(DATASET / "manifest.json", manifest)

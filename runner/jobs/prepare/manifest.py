@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 
 from .problem import Problem
-from .split import SPLITS
 
 FORMAT = 1
 
@@ -50,7 +49,9 @@ def reconcile(entries: list[Entry], tokenized: int) -> None:
                 f"`{after.step}` was given {after.documents_in:,} ({after.bytes_in:,} bytes)"
             )
     if entries and entries[-1].documents_out != tokenized:
-        raise _unequal(f"`{entries[-1].step}` passed on {entries[-1].documents_out:,} documents, {tokenized:,} have tokens")
+        raise _unequal(
+            f"`{entries[-1].step}` passed on {entries[-1].documents_out:,} documents, {tokenized:,} have tokens"
+        )
 
 
 def with_tokens(entries: list[Entry], tokens: int, counted: dict[str, dict[str, int]]) -> list[dict[str, Any]]:
@@ -66,7 +67,9 @@ def with_tokens(entries: list[Entry], tokens: int, counted: dict[str, dict[str, 
         row = {**entry.row(), "tokens_out": left}
         kept, gone = counted.get(entry.step), sum(entry.removed.values())
         if kept is not None and kept["documents"] != gone:
-            raise _unequal(f"`{entry.step}` removed {gone:,} documents, {kept['documents']:,} are in removed/{entry.step}")
+            raise _unequal(
+                f"`{entry.step}` removed {gone:,} documents, {kept['documents']:,} are in removed/{entry.step}"
+            )
         same = entry.bytes_in - entry.bytes_out == (kept["bytes"] if kept else 0)
         if entry is entries[0]:
             left = None if gone or entry.cut else left  # rows without text, or pieces of a text, are no tokens' in
@@ -120,7 +123,9 @@ def describe_shard(folder: Path, name: str, token_bytes: int, eos: int) -> dict[
     ends = np.fromfile(index, dtype="<u8")
     size = file.stat().st_size
     if size % token_bytes or size // token_bytes != (int(ends[-1]) if len(ends) else 0):
-        raise _unequal(f"{file} holds {size / token_bytes:,.1f} tokens, its index ends at {ends[-1] if len(ends) else 0:,}")
+        raise _unequal(
+            f"{file} holds {size / token_bytes:,.1f} tokens, its index ends at {ends[-1] if len(ends) else 0:,}"
+        )
     tokens = np.memmap(file, dtype=f"<u{token_bytes}", mode="r")
     if not (tokens[(ends - 1).astype(np.int64)] == eos).all():
         raise _unequal(f"{file} has a document that the end token does not close")

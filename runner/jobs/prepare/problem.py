@@ -24,7 +24,9 @@ def from_os(error: OSError, doing: str) -> "Problem | None":
     """A full disk and a file that may not be written or read, in words; None for what only a programmer understands."""
     where = f" {error.filename}" if error.filename else ""
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return Problem(f"the disk is full while {doing}{where or ' in ' + os.getcwd()}", f"free some space, then {AGAIN}")
+        return Problem(
+            f"the disk is full while {doing}{where or ' in ' + os.getcwd()}", f"free some space, then {AGAIN}"
+        )
     if error.errno == errno.EFBIG:
         return Problem(
             f"a file may not grow further while {doing}{where}",

@@ -231,11 +231,14 @@ def hub_problem(error: Exception, name: str, entry: dict[str, Any]) -> Problem |
         )
     if "scripts are no longer supported" in text:
         return Problem(
-            f"{name}: it is a loading script, which is no longer run", "set `revision: refs/convert/parquet`, or take another"
+            f"{name}: it is a loading script, which is no longer run",
+            "set `revision: refs/convert/parquet`, or take another",
         )
     offline = ("OfflineMode", "ConnectError", "ConnectionError", "LocalEntryNotFound", "MaxRetry", "Timeout")
     if any(word in chain for word in offline) or "offline" in text.lower() or "Couldn't reach" in text:
-        return Problem(f"{name}: the hub can't be reached, and it is not in the cache: {line}", "go online and run it again")
+        return Problem(
+            f"{name}: the hub can't be reached, and it is not in the cache: {line}", "go online and run it again"
+        )
     if "NotFound" in chain or "doesn't exist" in text:
         return Problem(f"{name}: no such dataset on the hub: {line}", "check `source`, `name` and `revision`")
     return None

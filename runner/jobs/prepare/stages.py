@@ -6,6 +6,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from datatrove.pipeline.decont.n_grams import NGramsDecontFilter
 from datatrove.pipeline.dedup import (
     ExactDedupFilter,
     ExactDedupSignature,
@@ -17,7 +18,6 @@ from datatrove.pipeline.dedup import (
 )
 from datatrove.pipeline.dedup.exact_dedup import ExactDedupConfig
 from datatrove.pipeline.dedup.minhash import MinhashConfig
-from datatrove.pipeline.decont.n_grams import NGramsDecontFilter
 from datatrove.pipeline.filters import (
     C4QualityFilter,
     FineWebQualityFilter,
@@ -150,9 +150,7 @@ def _exact(config: Config) -> list[Stage]:
             tasks,
             lambda: [Stored(before), ExactDedupSignature(f"{folder}/signatures", settings, finder_workers=tasks)],
         ),
-        Stage(
-            "exact_find", tasks, lambda: [ExactFindDedups(f"{folder}/signatures", f"{folder}/duplicates", settings)]
-        ),
+        Stage("exact_find", tasks, lambda: [ExactFindDedups(f"{folder}/signatures", f"{folder}/duplicates", settings)]),
         Stage(
             "exact_filter",
             tasks,
@@ -186,9 +184,7 @@ def _minhash(config: Config) -> list[Stage]:
             settings.num_buckets,
             lambda: [MinhashDedupBuckets(f"{folder}/signatures", f"{folder}/buckets", config=settings)],
         ),
-        Stage(
-            "minhash_cluster", 1, lambda: [MinhashDedupCluster(f"{folder}/buckets", f"{folder}/remove", settings)]
-        ),
+        Stage("minhash_cluster", 1, lambda: [MinhashDedupCluster(f"{folder}/buckets", f"{folder}/remove", settings)]),
         Stage(
             "minhash_filter",
             tasks,
@@ -291,7 +287,9 @@ def _entries(config: Config, steps: tuple[str, ...]) -> Iterator[Entry]:
             yield _entry(step, counts[1], counts[2], counts[3], reason="duplicate" if "dedup" in step else "")
 
 
-def _entry(step: str, given: dict[str, float], filtered: dict[str, float], passed: dict[str, float], reason: str = "") -> Entry:
+def _entry(
+    step: str, given: dict[str, float], filtered: dict[str, float], passed: dict[str, float], reason: str = ""
+) -> Entry:
     """A filter's removals by the reasons that it gives; what it gives none for goes by `reason`, or `removed`."""
     told = {k.removeprefix("dropped_"): int(v) for k, v in filtered.items() if k.startswith("dropped_") and v}
     told |= {k: int(v) for k, v in filtered.items() if k.startswith("contaminated_") and v}
