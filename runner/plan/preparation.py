@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import asdict, dataclass
 from functools import cache
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -60,9 +61,7 @@ def plan_preparation(recipe: Recipe, box: Box | None = None) -> Preparation:
     values = config(recipe)
     workers = min(values["workers"], box.cores)
     token_bytes = 4 if (values["vocab_size"] or 0) > 2**16 else 2
-    notes = [
-        "rates are those of data/preparation.yaml, for a processor of 2020 or so; the network's time is not in them"
-    ]
+    notes = ["rates are those of data/preparation.yaml, of one machine; the network's time is not in them"]
     read = _read(recipe, values, notes)
     if read is None:
         empty = (recipe.name, recipe.kind, recipe.profile, box.name, workers)
@@ -114,7 +113,7 @@ def _bytes_per_token(vocab_size: int | None) -> float:
         return float(_facts()["bytes_per_known_token"])
     known = sorted((math.log(int(size)), float(each)) for size, each in _facts()["bytes_per_token"].items())
     at = math.log(vocab_size)
-    for (low, left), (high, right) in zip(known, known[1:], strict=False):
+    for (low, left), (high, right) in pairwise(known):
         if at <= high:
             return left + (right - left) * max(0.0, at - low) / (high - low)
     return known[-1][1]

@@ -17,11 +17,13 @@ def preparation_page(plan: Preparation, ink: Ink) -> Iterator[str]:
     if plan.text_bytes is None or plan.tokens is None or plan.rows is None or plan.documents is None:
         yield "size      not known without the network"
     else:
-        yield f"reads     {plan.rows:,} rows; {count(plan.documents)} documents, {_size(plan.text_bytes)} of text to work on"
+        yield f"reads     {plan.rows:,} rows; {count(plan.documents)} documents, {_size(plan.text_bytes)} of text"
         yield f"tokens    at most {count(plan.tokens)}, in {_size(plan.tokens * plan.token_bytes)} of shards"
-        assert plan.core_hours is not None and plan.hours is not None
+        assert plan.core_hours is not None
+        assert plan.hours is not None
         yield f"work      {duration(plan.core_hours)} of one core, {duration(plan.hours)} with {plan.workers}"
-        assert plan.disk_gib is not None and plan.dataset_gib is not None
+        assert plan.disk_gib is not None
+        assert plan.dataset_gib is not None
         fits = ink.paint({"yes": "it fits", "no": "it does not fit"}[plan.fits], plan.fits)
         most, after = (_size(round(gib * GIB)) for gib in (plan.disk_gib, plan.dataset_gib))
         yield f"disk      {most} while it works, {after} after; {fits}"

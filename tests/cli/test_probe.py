@@ -113,7 +113,9 @@ def test_what_cannot_be_planned_runs(bench: Bench, invoke: Invoke, probed: list[
 
 
 @pytest.mark.parametrize("profile", ["full", "smoke"])
-@pytest.mark.parametrize("file", map(Project(ROOT).recipe_file, recipes_of("axolotl")), ids=lambda f: f.stem)
+@pytest.mark.parametrize(
+    "file", [Project(ROOT).recipe_file(name) for name in recipes_of("axolotl")], ids=lambda f: f.stem
+)
 def test_every_recipe_can_be_probed(file: Path, profile: str) -> None:
     """No rule refuses it, and nothing but steps is left of it."""
     from runner.cli.common import check_recipe

@@ -17,7 +17,7 @@ _BELONGS = {"decontaminate_n_grams": "decontaminate", "language_threshold": "lan
     source="https://github.com/huggingface/datatrove/tree/main/src/datatrove/pipeline/filters",
 )
 def no_such_length(facts: Facts) -> Iterator[Diagnostic]:
-    """Documents with fewer characters than `min_doc_chars` or more than `max_doc_chars` are removed, and `document_chars`
+    """Documents with fewer characters than `min_doc_chars` or more than `max_doc_chars` are removed; `document_chars`
     cuts texts into documents of at most so many. Where these leave no length, every document is removed; Gopher's
     bounds in words are met in the same way.
     """
