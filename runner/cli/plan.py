@@ -14,11 +14,12 @@ from runner.cli.common import profile_option, set_option
 from runner.cli.output import counted, print_diagnostics, wants_colour
 from runner.diagnostics import Diagnostic, Span
 from runner.facts.boxes import Box
-from runner.plan.as_json import search_to_json, to_json
+from runner.plan.any import AnyPlan, plan_any
+from runner.plan.as_json import search_to_json
 from runner.plan.lenient import SENSELESS, open_any, senseless
-from runner.plan.make import make_plan
+from runner.plan.preparation import KIND as PREPARE
 from runner.plan.reading import Unplannable
-from runner.plan.sweep import SweepPlan, make_sweep_plan
+from runner.plan.sweep import SweepPlan
 from runner.plan.types import Plan
 from runner.plan.verdict import called, unfit
 from runner.project import Project, find_project
@@ -27,8 +28,8 @@ from runner.recipe.graph import Library
 from runner.recipe.load import Refused, find_recipe, printable
 from runner.recipe.resolve import Recipe
 from runner.record import latest
+from runner.report.any_plan import all_pages, all_to_json, page, to_json
 from runner.report.ink import Ink
-from runner.report.plan_text import page
 
 
 @click.command()
@@ -68,14 +69,12 @@ def command(
         fits = _all(project, profile, box, price, as_json)
     else:
         opened, found = _open(Library(project, profile), find_recipe(project, str(recipe)), sets, box)
-        if opened.children:
-            _refuse_sweep(box, fit)
-            fits = _sweep(project, opened, found, price, as_json)
-        elif fit:
+        if fit:
+            _refuse_fit(opened)
             box = box if price is None else replace(box or opened.box, price_usd_per_hour=price)
             fits = _fit(project, opened, found, box, write=write, as_json=as_json)
         else:
-            fits = _one(opened, found, box, price, as_json)
+            fits = _one(project, opened, found, box, price, as_json)
     if not fits:
         ctx.exit(1)
 
@@ -97,10 +96,12 @@ def _open(library: Library, file: Path, sets: tuple[str, ...], box: Box | None) 
     return open_any(library, file, lambda r, p: latest(library.project, r, p), sets=sets, box=box)
 
 
-def planned(recipe: Recipe, found: list[Diagnostic], box: Box | None, price: float | None = None) -> Plan:
+def planned(
+    project: Project, recipe: Recipe, found: list[Diagnostic], box: Box | None, price: float | None = None
+) -> AnyPlan:
     """Raises Refused with what was found before, and why there is no plan (R202, R204)."""
     try:
-        return make_plan(recipe, box, price=price)
+        return plan_any(project, recipe, lambda r, p: latest(project, r, p), box, price)
     except Unplannable as error:
         raise Refused(*found, _unknown_model(recipe, str(error))) from None
     except SENSELESS as error:
@@ -120,9 +121,13 @@ def _unknown_model(recipe: Recipe, name: str) -> Diagnostic:
     )
 
 
-def _one(recipe: Recipe, found: list[Diagnostic], box: Box | None, price: float | None, as_json: bool) -> bool:
-    plan = planned(recipe, found, box, price)
-    told = [*found, unfit(plan, recipe, box)] if plan.fits == "no" else found
+def _one(
+    project: Project, recipe: Recipe, found: list[Diagnostic], box: Box | None, price: float | None, as_json: bool
+) -> bool:
+    if recipe.children and box is not None:
+        raise click.UsageError("a sweep is planned on the boxes that it names: --box goes with one recipe")
+    plan = planned(project, recipe, found, box, price)
+    told = [*found, *_unfit(plan, recipe, box)]
     _tell(told, recipe)
     if as_json:
         click.echo(json.dumps(to_json(plan, told), indent=1, allow_nan=False))
@@ -131,35 +136,17 @@ def _one(recipe: Recipe, found: list[Diagnostic], box: Box | None, price: float 
     return plan.fits != "no"
 
 
-def _refuse_sweep(box: Box | None, fit: bool) -> None:
-    if box is not None or fit:
-        raise click.UsageError("a sweep is planned on the boxes that it names: --box and --fit go with one recipe")
+def _unfit(plan: AnyPlan, recipe: Recipe, box: Box | None) -> list[Diagnostic]:
+    if isinstance(plan, SweepPlan):
+        return [unfit(each.plan, each.recipe) for each in plan.children if each.plan.fits == "no"]
+    return [unfit(plan, recipe, box)] if isinstance(plan, Plan) and plan.fits == "no" else []
 
 
-def _sweep(project: Project, recipe: Recipe, found: list[Diagnostic], price: float | None, as_json: bool) -> bool:
-    from runner.report.sweep_plan import page as sweep_page
-    from runner.report.sweep_plan import to_json as sweep_to_json
-
-    plan = planned_sweep(project, recipe, found, price)
-    told = [*found, *(unfit(each.plan, each.recipe) for each in plan.children if each.plan.fits == "no")]
-    _tell(told, recipe)
-    if as_json:
-        click.echo(json.dumps(sweep_to_json(plan), indent=1, allow_nan=False))
-    else:
-        click.echo("\n".join(sweep_page(plan, _ink())))
-    return plan.fits != "no"
-
-
-def planned_sweep(project: Project, recipe: Recipe, found: list[Diagnostic], price: float | None = None) -> SweepPlan:
-    """Raises Refused (R202, R204) where a child can't be planned."""
-    try:
-        return make_sweep_plan(project, recipe, lambda r, p: latest(project, r, p), price=price)
-    except Unplannable as error:
-        raise Refused(*found, _unknown_model(recipe, str(error))) from None
-    except SENSELESS as error:
-        if not isinstance(error, ValueError):
-            raise
-        raise Refused(*found, senseless(recipe.doc, error)) from None
+def _refuse_fit(recipe: Recipe) -> None:
+    if recipe.children:
+        raise click.UsageError("--fit searches one recipe's knobs: name the sweep's base")
+    if recipe.kind == PREPARE:
+        raise click.UsageError("--fit searches what a model's memory and speed depend on; here is no model")
 
 
 def _tell(found: list[Diagnostic], recipe: Recipe) -> None:
@@ -173,31 +160,22 @@ def _tell(found: list[Diagnostic], recipe: Recipe) -> None:
 
 
 def _all(project: Project, profile: str, box: Box | None, price: float | None, as_json: bool) -> bool:
-    from runner.report.plan_tables import catalogue
-    from runner.report.sweep_plan import to_json as sweep_to_json
-
     library = Library(project, profile)
-    plans: list[Plan] = []
-    sweeps: list[SweepPlan] = []
+    plans: list[AnyPlan] = []
     refused: list[Diagnostic] = []
     for file in project.all_recipes():
         try:
             opened, found = _open(library, file, (), box)
-            if opened.children:
-                sweeps.append(planned_sweep(project, opened, found, price))
-            else:
-                plans.append(planned(opened, found, box, price))
+            plans.append(planned(project, opened, found, box, price))
         except Refused as refusal:
             refused += refusal.diagnostics
     print_diagnostics(refused)
-    every: list[Plan | SweepPlan] = [*plans, *sweeps]
     if as_json:
-        found_all = {"plans": [to_json(plan) for plan in plans], "sweeps": [sweep_to_json(plan) for plan in sweeps]}
-        click.echo(json.dumps(found_all, indent=1, allow_nan=False))
+        click.echo(json.dumps(all_to_json(plans), indent=1, allow_nan=False))
     else:
-        for line in catalogue(sorted(every, key=lambda plan: plan.recipe), _ink()):
+        for line in all_pages(plans, _ink()):
             click.echo(line)
-    return not refused and all(plan.fits != "no" for plan in every)
+    return not refused and all(plan.fits != "no" for plan in plans)
 
 
 def _fit(
@@ -207,12 +185,12 @@ def _fit(
     from runner.recipe.edit import write as write_settings
     from runner.report.plan_tables import frontier
 
-    plan = planned(recipe, found, box)  # says what is wrong before hundreds of plans do
+    plan = planned(project, recipe, found, box)  # says what is wrong before hundreds of plans do
     result = search(recipe, box)
     best = result.best
     if best is None:
         help = f"none of the {result.tried} plans that were tried fits: name a larger box with `--box`"
-        found = [*found, replace(unfit(plan, recipe, box), help=help)]
+        found = [*found, *(replace(d, help=help) for d in _unfit(plan, recipe, box))]
     _tell(found, recipe)
     if as_json:
         click.echo(json.dumps(search_to_json(result), indent=1, allow_nan=False))

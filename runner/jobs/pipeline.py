@@ -117,9 +117,7 @@ class Head(nn.Module):
     def __init__(self, maker: Maker) -> None:
         super().__init__()
         c = maker.config
-        self.inner = maker.make(
-            1 + c.num_hidden_layers, lambda: nn.Linear(c.hidden_size, c.vocab_size, bias=False)
-        )
+        self.inner = maker.make(1 + c.num_hidden_layers, lambda: nn.Linear(c.hidden_size, c.vocab_size, bias=False))
 
     def forward(self, hidden: torch.Tensor) -> torch.Tensor:
         return self.inner(hidden)

@@ -166,7 +166,7 @@ def test_no_broken_recipe_is_a_bug_of_ours(bench: Bench) -> None:
     for file in sorted((ROOT / "tests" / "bad").glob("*.yaml")):
         try:
             recipe, found = open_any(Library(bench.project), file, lambda name, profile: None)
-            plan = planned(recipe, found, None)
+            plan = planned(Project(ROOT), recipe, found, None)
         except Refused as refused:
             codes.add(refused.diagnostics[-1].code)
             continue

@@ -19,7 +19,8 @@ from runner.record import write_files
 from runner.render import render
 
 HEADER = "recipe: 1\nkind: prepare\ntitle: A test\nbox: cpu\n"
-WORDS = "the of and that have with heap tree node list value key order queue sort merge split read write".split()
+WORDS = ["the", "of", "and", "that", "have", "with", "heap", "tree", "node", "list", "value", "key", "order", "queue"]
+WORDS += ["sort", "merge", "split", "read", "write"]
 
 
 def sentences(seed: int, count: int) -> str:

@@ -236,7 +236,7 @@ def test_a_full_disk_is_named_and_the_run_goes_on(make: Make, source: Path) -> N
 def test_the_hub_out_of_reach(make: Make) -> None:
     told = said(make(f"source: nobody/nothing-here\n{TOKENIZER}").launch())
     assert told.startswith("nobody/nothing-here: the hub can't be reached")
-    told = said(make(f"source: stdlib\nlimit: 40\ntokenizer: nobody/no-tokenizer\ntasks: 2\n").launch())
+    told = said(make("source: stdlib\nlimit: 40\ntokenizer: nobody/no-tokenizer\ntasks: 2\n").launch())
     assert told.startswith("nobody/no-tokenizer: the hub can't be reached")
 
 

@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 
 from runner.engines.environment import Environment
-from runner.project import Project
 from runner.record import read_metrics
-from tests.engine.conftest import ROOT, Smoke
+from tests.conftest import recipes_of
+from tests.engine.conftest import Smoke
 
-RECIPES = [Project(ROOT).recipe_name(f) for f in Project(ROOT).all_recipes()]
+RECIPES = recipes_of("axolotl")
 PREFERENCE = ["phase4/dpo-13b", "phase4/dpo-34b", "phase4/orpo-13b", "phase4/kto-13b"]
 # rewards are sampled a few answers at a time and say little in a dozen steps; that they are there and finite is tested
 SAMPLED = ["phase4/rlhf-13b"]

@@ -14,6 +14,8 @@ from runner.plan.as_json import estimates, search_to_json, to_json
 from runner.plan.fit import Choice, Search
 from runner.plan.lenient import open_any
 from runner.plan.make import make_plan
+from runner.plan.preparation import KIND as PREPARE
+from runner.plan.preparation import plan_preparation
 from runner.project import Project
 from runner.recipe.graph import Library
 from tests.conftest import ROOT
@@ -45,6 +47,9 @@ def at(data: dict[str, Any], dotted: str) -> Any:
 def test_every_shipped_recipes_plan_is_as_the_schema_says(file: Any, profile: str) -> None:
     recipe, found = open_any(Library(Project(ROOT), profile), file, lambda name, profile: None)
     assert [d for d in found if d.is_error] == []
+    if recipe.kind == PREPARE:
+        assert faults({**plan_preparation(recipe).as_json(), "diagnostics": []}, "preparation") == []
+        return
     plan = make_plan(recipe)
     data = to_json(plan, found)
     assert faults(data) == []

@@ -17,9 +17,9 @@ from runner.recipe.load import Refused, parse
 from runner.recipe.profile import in_profile
 from runner.recipe.resolve import Recipe, resolve
 from runner.recipe.smoke import _matches, _of_engine, _profile, shrink, smoke
-from tests.conftest import BODY, HEADER, ROOT, Bench
+from tests.conftest import BODY, HEADER, ROOT, Bench, recipes_of
 
-NAMES = [Project(ROOT).recipe_name(f) for f in Project(ROOT).all_recipes()]
+NAMES = recipes_of("axolotl")
 
 
 def smoked(project: Project, name: str, *sets: str) -> Recipe:

@@ -15,11 +15,11 @@ MANIFEST = Path("output/dataset/manifest.json")
 METRICS = Path("metrics.jsonl")
 # what the work in hand was made with; under other settings it is begun anew
 MADE_WITH = Path("work/made_with")
-# these change how the work is done, and nothing of what comes out
-FREE = ("workers", "executor")
 
 
 def _begin(config: dict[str, Any]) -> None:
+    from .finish import FREE
+
     kept = {k: v for k, v in config.items() if k not in FREE and not k.startswith("slurm_")}
     digest = hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()
     if MADE_WITH.is_file() and MADE_WITH.read_text() == digest:

@@ -1,4 +1,4 @@
-"""Runs one stage's tasks: each in a process of its own that can't outlive us, or as a Slurm array that is waited for."""
+"""Runs one stage's tasks: each in a process that can't outlive us, or as a Slurm array that is waited for."""
 
 import ctypes
 import json
@@ -82,7 +82,7 @@ class _Watched(LocalPipelineExecutor):
             os._exit(1)
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent ends us
         # datatrove logs a task's every word and traceback to stderr as well as to its own file
-        sys.stderr = open(os.devnull, "w")
+        sys.stderr = Path(os.devnull).open("w")  # noqa: SIM115 - for as long as the process lives
         try:
             self._run_for_rank(rank, local_rank=1)
         except Problem as problem:
@@ -128,8 +128,8 @@ def slurm_executor(
         mem_per_cpu_gb=config["slurm_mem_per_cpu_gb"],
         job_name=f"prepare-{name}",
         qos=None,
-        env_command=f"cd '{os.getcwd()}'; export PATH='{Path(sys.executable).parent}':$PATH PYTHONPATH='{paths}'",
-        logging_dir=os.path.abspath(logs),
+        env_command=f"cd '{Path.cwd()}'; export PATH='{Path(sys.executable).parent}':$PATH PYTHONPATH='{paths}'",
+        logging_dir=str(Path(logs).resolve()),
         mail_user=None,
         requeue=True,
     )

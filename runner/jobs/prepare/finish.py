@@ -16,6 +16,8 @@ from .stages import Config, entries, removing, splits_of
 
 DATASET = Path("output/dataset")
 PLACES = Path("work/places.json")
+# these change how the work is done, and nothing of what comes out
+FREE = ("workers", "executor")
 PACKAGES = ("datatrove", "tokenizers", "datasets", "spacy", "numpy", "pyarrow")
 
 
@@ -53,9 +55,7 @@ def finish(config: Config) -> dict[str, Any]:
         "tokenizer": _tokenizer(config),
         "source": _source(config),
         "decontamination": json.loads((Path(FOLDER) / COUNTS).read_text()) if config["decontaminate"] else {},
-        "settings": {
-            k: v for k, v in config.items() if k not in ("workers", "executor") and not k.startswith("slurm_")
-        },
+        "settings": {k: v for k, v in config.items() if k not in FREE and not k.startswith("slurm_")},
         "versions": {"python": platform.python_version()} | {p: importlib.metadata.version(p) for p in PACKAGES},
     }
     write_json(DATASET / "manifest.json", manifest)

@@ -1,16 +1,16 @@
-"""What was done to the data, with counts that must add up: steps, removals and their reasons, files and their hashes."""
+"""What was done to the data, with counts that must add up: steps, removals and their reasons, files and hashes."""
 
 import hashlib
 import json
 import os
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from .problem import Problem
-from .split import SPLITS
 
 FORMAT = 1
 
@@ -35,7 +35,7 @@ class Entry:
 
 
 def reconcile(entries: list[Entry], tokenized: int) -> None:
-    """Raises Problem where a document was lost or counted twice: within a step, between two, or on the way to tokens."""
+    """Raises Problem where a document was lost or counted twice: in a step, between two, or on the way to tokens."""
     for entry in entries:
         gone = sum(entry.removed.values())
         if entry.documents_in + entry.cut != entry.documents_out + gone:
@@ -43,7 +43,7 @@ def reconcile(entries: list[Entry], tokenized: int) -> None:
                 f"`{entry.step}` was given {entry.documents_in + entry.cut:,} documents, "
                 f"passed on {entry.documents_out:,} and removed {gone:,}"
             )
-    for before, after in zip(entries, entries[1:], strict=False):
+    for before, after in pairwise(entries):
         if (before.documents_out, before.bytes_out) != (after.documents_in, after.bytes_in):
             raise _unequal(
                 f"`{before.step}` passed on {before.documents_out:,} documents ({before.bytes_out:,} bytes), "

@@ -1,7 +1,7 @@
 """What went wrong, for a person: one line that names it, and one that says how to mend it."""
 
 import errno
-import os
+from pathlib import Path
 
 AGAIN = "run it again; it goes on where it stopped"
 
@@ -25,7 +25,7 @@ def from_os(error: OSError, doing: str) -> "Problem | None":
     where = f" {error.filename}" if error.filename else ""
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return Problem(
-            f"the disk is full while {doing}{where or ' in ' + os.getcwd()}", f"free some space, then {AGAIN}"
+            f"the disk is full while {doing}{where or f' in {Path.cwd()}'}", f"free some space, then {AGAIN}"
         )
     if error.errno == errno.EFBIG:
         return Problem(

@@ -6,6 +6,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from datatrove.pipeline.decont.n_grams import NGramsDecontFilter
 from datatrove.pipeline.dedup import (
     ExactDedupFilter,
     ExactDedupSignature,
@@ -17,7 +18,6 @@ from datatrove.pipeline.dedup import (
 )
 from datatrove.pipeline.dedup.exact_dedup import ExactDedupConfig
 from datatrove.pipeline.dedup.minhash import MinhashConfig
-from datatrove.pipeline.decont.n_grams import NGramsDecontFilter
 from datatrove.pipeline.filters import (
     C4QualityFilter,
     FineWebQualityFilter,

@@ -46,7 +46,7 @@ def _complete(folder: Path, eos: str) -> None:
     without its model's config.json nothing else would tell which class it is."""
     file = folder / "tokenizer_config.json"
     settings = json.loads(file.read_text()) if file.is_file() else {}
-    roles = {role: eos for role in ROLES} | special_tokens(folder) | {"eos_token": eos}
+    roles = dict.fromkeys(ROLES, eos) | special_tokens(folder) | {"eos_token": eos}
     kept = {k: v for k, v in settings.items() if k not in ("auto_map", "added_tokens_decoder")}
     settings = {"tokenizer_class": "PreTrainedTokenizerFast", **kept, **roles}
     for name, value in ((file.name, settings), ("special_tokens_map.json", roles)):

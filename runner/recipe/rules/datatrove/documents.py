@@ -17,7 +17,7 @@ _BELONGS = {"decontaminate_n_grams": "decontaminate", "language_threshold": "lan
     source="https://github.com/huggingface/datatrove/tree/main/src/datatrove/pipeline/filters",
 )
 def no_such_length(facts: Facts) -> Iterator[Diagnostic]:
-    """Documents with fewer characters than `min_doc_chars` or more than `max_doc_chars` are removed, and `document_chars`
+    """Documents with fewer characters than `min_doc_chars` or more than `max_doc_chars` are removed; `document_chars`
     cuts texts into documents of at most so many. Where these leave no length, every document is removed; Gopher's
     bounds in words are met in the same way.
     """
@@ -25,7 +25,9 @@ def no_such_length(facts: Facts) -> Iterator[Diagnostic]:
     if least and most and least > most:
         yield _none(facts, "min_doc_chars", f"more than {most} characters are too many, fewer than {least} too few")
     elif least and cut and least > cut:
-        yield _none(facts, "min_doc_chars", f"no document has more than {cut} characters, and fewer than {least} are too few")
+        yield _none(
+            facts, "min_doc_chars", f"no document has more than {cut} characters, and fewer than {least} are too few"
+        )
     few, many = facts.get("gopher_quality.min_doc_words", 50), facts.get("gopher_quality.max_doc_words", 100_000)
     if isinstance(facts.get("gopher_quality"), dict) and few and many and few > many:
         yield _none(facts, "gopher_quality", f"more than {many} words are too many, fewer than {few} too few")

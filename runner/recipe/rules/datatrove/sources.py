@@ -40,7 +40,7 @@ def unknown_source(facts: Facts) -> Iterator[Diagnostic]:
     as `owner/name`. A path that leads nowhere would be taken for the name of a dataset that nobody has, and told only
     when the run has begun. The same holds for the evaluation sets of `decontaminate`.
     """
-    places = [("source", facts.node("source"))] + list(facts.all("decontaminate.*.path"))
+    places = [("source", facts.node("source")), *facts.all("decontaminate.*.path")]
     for at, node in places:
         if node is None or not isinstance(node.value, str):
             continue
@@ -96,8 +96,9 @@ def keys_of_another_source(facts: Facts) -> Iterator[Diagnostic]:
     source="https://huggingface.co/docs/datasets/load_hub#splits",
 )
 def evaluation_split(facts: Facts) -> Iterator[Diagnostic]:
-    """Without `split` all splits of a dataset are loaded as a mapping of them, which has no rows of its own. Which one a
-    model will be measured on is for the recipe to say: a corpus cleaned of the training split is cleaned of the wrong one.
+    """Without `split` all splits of a dataset are loaded as a mapping of them, which has no rows of its own. Which one
+    a model will be measured on is for the recipe to say: a corpus cleaned of the training split is cleaned of the
+    wrong one.
     """
     for at, node in facts.all("decontaminate.*"):
         path = node.child("path")
