@@ -34,8 +34,13 @@ from runner.recipe.resolve import Recipe, resolve
 from runner.render import _jinja, comment, quote, render, to_json, to_yaml
 from tests.conftest import ROOT
 
-# engine -> the file that it reads what it shall do from
-CONFIGS = {"axolotl": "axolotl.yaml", "datatrove": "prepare.json", "transformers": "trainer.yaml"}
+# engine -> the file that it reads what it shall do from, and what that is in the context
+CONFIGS = {
+    "axolotl": ("axolotl.yaml", "config"),
+    "datatrove": ("prepare.json", "config"),
+    "deepspeed_pipeline": ("pipeline.json", "pipeline"),
+    "transformers": ("trainer.yaml", "config"),
+}
 GOLDEN = ROOT / "tests" / "golden"
 PROJECT = Project(ROOT)
 FILES = {PROJECT.recipe_name(f): f for f in PROJECT.all_recipes()}
@@ -103,8 +108,9 @@ def test_every_config_reads_back_as_what_was_meant(everything: dict[tuple[str, s
         recipe = resolved(name, profile)
         if recipe.children:
             continue  # each is a recipe, and goes through here by itself when it runs
-        config = load_engine(recipe.engine).context(recipe)["config"]
-        read = yaml.safe_load(files[CONFIGS[recipe.engine]])
+        file, key = CONFIGS[recipe.engine]
+        config = load_engine(recipe.engine).context(recipe)[key]
+        read = yaml.safe_load(files[file])
         assert exactly(read) == exactly(config), (name, profile)
         for file, text in files.items():
             if file.endswith(".json"):
