@@ -49,5 +49,6 @@ def together(drawn: Array, level: float) -> tuple[Array, Array]:
 
 def alone(drawn: Array, level: float) -> tuple[float, float]:
     """Low and high of one figure."""
-    low, high = np.quantile(drawn, [(1 - level) / 2, (1 + level) / 2])
+    outside = _MISSES * (1 - level) / 2
+    low, high = np.quantile(drawn, [outside, 1 - outside])
     return float(low), float(high)

@@ -41,7 +41,9 @@ def test_natural_parameters_and_back(name: str) -> None:
 
 def test_chinchilla_predicts_what_its_formula_says() -> None:
     """By hand: E + A / N^alpha + B / D^beta with round figures."""
-    found = losses("chinchilla", np.array([1e8, 1e10]), np.array([1e9, 1e12]), constants=(2.0, 400.0, 4000.0, 0.25, 0.5))
+    found = losses(
+        "chinchilla", np.array([1e8, 1e10]), np.array([1e9, 1e12]), constants=(2.0, 400.0, 4000.0, 0.25, 0.5)
+    )
     assert found == pytest.approx([2 + 400 / 100 + 4000 / 10**4.5, 2 + 400 / 10**2.5 + 4000 / 1e6])
 
 
@@ -80,7 +82,10 @@ def test_no_general_optimizer_finds_a_lower_objective(seed: int) -> None:
     for _ in range(4):
         start = found.theta[0] * rng.uniform(0.97, 1.03, size=5)
         other = scipy_minimize(
-            lambda x: float(solve.objective(law, x[None], at)[0]) * 1e4, start, method="Nelder-Mead", options={"maxiter": 4000}
+            lambda x: float(solve.objective(law, x[None], at)[0]) * 1e4,
+            start,
+            method="Nelder-Mead",
+            options={"maxiter": 4000},
         )
         assert found.objective[0] <= other.fun / 1e4 * (1 + 1e-9)
 
