@@ -9,6 +9,10 @@ from runner.scaling.solve import DELTA, minimise
 
 # A bootstrap sample need not be solved to the last digit: this share of the objective moves no interval.
 _STILL = 1e-7
+# Share of the draws that may lie outside, as a share of what is promised. Percentiles of the bootstrap are a little too
+# narrow for so sharp a loss as Huber's at 1e-3: without this, 95% held in 95 to 97 of 100 samples of known laws (9 x 27
+# runs, 9 x 7, 6 x 6; noise of 0.4 and 1.5%), with it in 96 to 99 (tests/scaling/test_coverage.py).
+_MISSES = 0.7
 _AT_ONCE = 250  # samples in one batch; more would leave the processor's cache
 
 
@@ -29,7 +33,7 @@ def resample(runs: int, samples: int, seed: int) -> Array:
 
 
 def together(drawn: Array, level: float) -> tuple[Array, Array]:
-    """Low and high of each column, such that the share `level` of the rows lie between them in every column at once.
+    """Low and high of each column, such that the truth lies between them in every column at once in `level` of samples.
 
     All columns lose as many of their lowest and highest draws (Besag et al. 1995, "Bayesian computation and stochastic
     systems", section 6.3: simultaneous credible regions by order statistics). Parameters of a law move together, so
@@ -38,12 +42,13 @@ def together(drawn: Array, level: float) -> tuple[Array, Array]:
     rows = len(drawn)
     ranks = np.argsort(np.argsort(drawn, axis=0, kind="stable"), axis=0, kind="stable")
     outermost = np.minimum(ranks, rows - 1 - ranks).min(axis=1)
-    cut = int(np.sort(outermost)[int((1 - level) * rows)])
+    cut = int(np.sort(outermost)[int(_MISSES * (1 - level) * rows)])
     ordered = np.sort(drawn, axis=0)
     return ordered[cut], ordered[rows - 1 - cut]
 
 
 def alone(drawn: Array, level: float) -> tuple[float, float]:
     """Low and high of one figure."""
-    low, high = np.quantile(drawn, [(1 - level) / 2, (1 + level) / 2])
+    outside = _MISSES * (1 - level) / 2
+    low, high = np.quantile(drawn, [outside, 1 - outside])
     return float(low), float(high)

@@ -36,6 +36,12 @@ class Budget:
         found: Array = y @ np.linalg.pinv(powers).T
         return found
 
+    def leverage(self) -> Array:
+        """How far each run draws the parabola to itself: 1 is through it."""
+        powers = np.stack([self.x**2, self.x, np.ones_like(self.x)], axis=-1)
+        found: Array = np.einsum("ij,ji->i", powers, np.linalg.pinv(powers))
+        return found
+
     def turns(self, c: Array) -> Array:
         """Which parabolas have a minimum within, or one span of the sizes beyond, those that were run."""
         best = -c[:, 1] / (2 * np.where(c[:, 0] > 0, c[:, 0], 1.0))
@@ -106,17 +112,19 @@ def estimate(points: Points, samples: int = 500, seed: int = 0) -> Estimate | No
 
 
 def _again(found: Sequence[Budget], samples: int, seed: int) -> list[Array]:
-    """Parabolas of bootstrap samples: each budget's residuals drawn anew and added to its parabola (Efron 1979), so
-    that every sample has all of its few sizes; enlarged by what three coefficients take from their spread."""
+    """Parabolas of bootstrap samples: residuals drawn anew and added to each budget's parabola (Efron 1979), so that
+    every sample has all of its few sizes. They are drawn from all budgets together, since one has too few to say how
+    far they spread, and each is enlarged by what the parabola takes from it, its leverage."""
     generator = np.random.default_rng(seed)
-    drawn = []
-    for one in found:
-        c = one.parabolas(one.y[None])[0]
-        fitted = np.polyval(c, one.x)
-        runs = len(one.y)
-        residual = (one.y - fitted) * np.sqrt(runs / max(1, runs - 3))
-        drawn.append(one.parabolas(fitted + residual[generator.integers(0, runs, (samples, runs))]))
-    return drawn
+    fitted = [np.polyval(one.parabolas(one.y[None])[0], one.x) for one in found]
+    pool = np.concatenate(
+        [(one.y - f) / np.sqrt(np.maximum(1 - one.leverage(), 0.1)) for one, f in zip(found, fitted, strict=True)]
+    )
+    pool -= pool.mean()
+    return [
+        one.parabolas(f + pool[generator.integers(0, len(pool), (samples, len(f)))])
+        for one, f in zip(found, fitted, strict=True)
+    ]
 
 
 def power_laws(found: Sequence[Budget], parabolas: Sequence[Array]) -> Array:
@@ -149,9 +157,17 @@ def _line(x: Array, y: Array, counted: Array) -> tuple[Array, Array]:
 
 def offset_power_law(log_c: Array, loss: Array, weights: Array) -> tuple[Array, Array, Array]:
     """E, K, gamma (rows) of loss = E + K C^-gamma with E and K >= 0, by least squares on the relative error for each
-    gamma of a grid. E is 0 where too few budgets could tell it from the power."""
+    gamma of a grid, and of a finer one around the best. E is 0 where too few budgets could tell it from the power."""
     centre = float(log_c.mean())
-    fall = np.exp(-_GAMMAS[:, None] * (log_c - centre))[None]  # (1, gammas, budgets)
+    level, scale, gamma = _best_gamma(log_c - centre, loss, weights, np.tile(_GAMMAS, (len(loss), 1)))
+    finer = gamma[:, None] * np.exp(np.linspace(-1, 1, 61) * np.log(_GAMMAS[1] / _GAMMAS[0]))
+    level, scale, gamma = _best_gamma(log_c - centre, loss, weights, finer)
+    return level, scale * np.exp(gamma * centre), gamma
+
+
+def _best_gamma(away: Array, loss: Array, weights: Array, gammas: Array) -> tuple[Array, Array, Array]:
+    """`gammas` (rows, tried); E and K of the best of each row have a closed form."""
+    fall = np.exp(-gammas[:, :, None] * away)  # (rows, tried, budgets)
     w = (weights / loss**2)[:, None, :]
     y = loss[:, None, :]
     s11, s1f, sff = w.sum(axis=2), (w * fall).sum(axis=2), (w * fall**2).sum(axis=2)
@@ -163,8 +179,7 @@ def offset_power_law(log_c: Array, loss: Array, weights: Array) -> tuple[Array, 
     error = (w * (level[:, :, None] + scale[:, :, None] * fall - y) ** 2).sum(axis=2)
     best = np.argmin(error, axis=1)
     rows = np.arange(len(best))
-    gamma = _GAMMAS[best]
-    return level[rows, best], scale[rows, best] * np.exp(gamma * centre), gamma
+    return level[rows, best], scale[rows, best], gammas[rows, best]
 
 
 def predict(values: Array, params: Array, tokens: Array, unique: Array) -> Array:
