@@ -171,38 +171,38 @@ CODES: dict[str, tuple[str, str]] = {
         "than the model's, or too few tokens for one row are seen before an engine starts.",
     ),
     "R412": ("artifacts can't be written", "The folder is read-only, or its disk is full."),
-    "R600": (
+    "R800": (
         "nothing to fit",
         "`runner fit` takes CSV files, recipes of sweeps that have run in the profile asked for, and folders of runs.\n"
         "A sweep leaves `output/runs.csv`; a single run has `scaling: {params, tokens, flops, loss}` in its run.json.",
     ),
-    "R601": (
+    "R801": (
         "the table of runs can't be read",
         "It is missing, empty, not UTF-8 text, or larger than 64 MiB. It is a CSV file (commas, semicolons or tabs)\n"
         "whose first line names the columns; empty lines and lines that begin with `#` are passed over.",
     ),
-    "R602": (
+    "R802": (
         "a column is missing",
         "`params` and `loss` must be there, and `tokens` or `flops`: one follows from the other, flops = 6 x params x\n"
         "tokens. The data-constrained law also needs `unique_tokens`. Case and blanks don't matter, further columns\n"
         "are passed over, and usual other names (`model_size`, `training_flop`, `val_loss`) are understood.",
     ),
-    "R603": (
+    "R803": (
         "not a positive number",
         "Sizes, tokens, FLOPs and losses go through logarithms. A run that diverged (`nan`), or one without an end,\n"
         "belongs out of the table: nothing is dropped without a word.",
     ),
-    "R604": (
+    "R804": (
         "too few runs for this law",
         "A law with five parameters goes through any five runs and says nothing. Approach 2 needs budgets with four\n"
         "sizes or more and a lowest loss among them; approach 1 needs sizes with runs at several numbers of FLOPs.",
     ),
-    "R605": (
+    "R805": (
         "not a fit",
         "`runner optimal --fit` reads what `runner fit --json` prints and `runner fit --out DIR` writes as fit.json.",
     ),
-    "R606": ("the fit can't be written", "The folder given with `--out` is read-only, a file, or on a full disk."),
-    "R607": (
+    "R806": ("the fit can't be written", "The folder given with `--out` is read-only, a file, or on a full disk."),
+    "R807": (
         "no model for this budget",
         "The best size lies outside of what a recipe's `architecture` can be made for, or the box can't train it.",
     ),

@@ -165,7 +165,7 @@ def _write(found: Fit, out: Path) -> list[Path]:
     except OSError as error:
         why = (error.strerror or str(error)).lower()
         raise Refused(
-            Diagnostic("R606", "the fit can't be written", Span(str(out)), notes=(why,), help="name another `--out`")
+            Diagnostic("R806", "the fit can't be written", Span(str(out)), notes=(why,), help="name another `--out`")
         ) from None
 
 

@@ -69,7 +69,7 @@ def command(
     if hours is not None and planner is not None:
         flops = flops_of(hours, estimate, base, planner, unique_tokens)
     assert flops is not None
-    advice = for_flops(estimate, data, flops, base, _step_tokens(recipe), planner, unique_tokens)
+    advice = for_flops(estimate, data, flops, base, _step_tokens(recipe), planner, unique_tokens, hours)
     _tell(advice, estimate.law, fit_file, as_json)
 
 
@@ -86,7 +86,7 @@ def _base(project: Project, name: str) -> tuple[Recipe, dict[str, Any]]:
     if recipe.architecture is None:
         raise Refused(
             Diagnostic(
-                "R607",
+                "R807",
                 f"`{name}` has no `architecture`",
                 Span(doc.file),
                 notes=("the model for the budget takes its vocabulary and context from there",),

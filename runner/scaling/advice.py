@@ -51,8 +51,13 @@ def for_flops(
     step_tokens: int,
     planner: Planner | None = None,
     unique: float | None = None,
+    hours: float | None = None,
 ) -> Advice:
-    """Raises Refused (R607) where no model of that size can be made of `base`."""
+    """With `hours`, which `flops` were made of, the model that comes out trains for just so long: it is the nearest that
+    can be built, and may be faster or slower than the one between two that the budget was reckoned with.
+
+    Raises Refused (R807) where no model of that size can be made of `base`.
+    """
     n, d = _optimal(estimate, estimate.values[None], flops, unique)
     drawn_n, drawn_d = _optimal(estimate, estimate.draws, flops, unique)
     best_n, best_d = float(n[0]), float(d[0])
@@ -61,11 +66,13 @@ def for_flops(
         raise Refused(_no_model(best_n, base))
     loss = _losses(estimate, estimate.values[None], n, d, unique)
     drawn_loss = _losses(estimate, estimate.draws, drawn_n, drawn_d, unique)
-    tokens = flops / (FLOPS_PER_TOKEN * shape.parameters)
     plan = planner(shape) if planner is not None else None
+    tokens = flops / (FLOPS_PER_TOKEN * shape.parameters)
+    if hours is not None and plan is not None:
+        tokens = hours * 3600 * tokens_per_s(plan)
     step_tokens = plan.step_tokens if plan is not None else step_tokens
     steps = max(1, round(tokens / step_tokens))
-    hours = None if plan is None else steps * step_tokens / (tokens_per_s(plan) * 3600)
+    takes = None if plan is None else steps * step_tokens / (tokens_per_s(plan) * 3600)
     return Advice(
         flops=flops,
         params=interval(best_n, drawn_n),
@@ -76,7 +83,7 @@ def for_flops(
         step_tokens=step_tokens,
         steps=steps,
         plan=plan,
-        hours=hours,
+        hours=takes,
         warnings=_warnings(data, flops, best_n, best_d, plan),
     )
 
@@ -85,7 +92,7 @@ def flops_of(
     hours: float, estimate: Estimate, base: dict[str, Any], planner: Planner, unique: float | None = None
 ) -> float:
     """6 N D of the model that is the optimum of just the FLOPs its own speed on the box gives in that time: larger
-    models take more FLOPs from a GPU, so that the budget depends on the model. Raises Refused (R607)."""
+    models take more FLOPs from a GPU, so that the budget depends on the model. Raises Refused (R807)."""
 
     def budget(params: float) -> float:
         shape = nearest(params, base)
@@ -104,11 +111,11 @@ def flops_of(
 
 
 def tokens_per_s(plan: Plan) -> float:
-    """Of the whole box. Raises Refused (R607) where its speed is not known."""
+    """Of the whole box. Raises Refused (R807) where its speed is not known."""
     if plan.speed is None or plan.speed.tokens_per_s_per_gpu.value <= 0:
         raise Refused(
             Diagnostic(
-                "R607",
+                "R807",
                 f"nothing is known about the speed of `{plan.box}`",
                 Span("<command line>"),
                 help="name a box with GPUs, or give the budget as `--flops`",
@@ -185,7 +192,7 @@ def _largest(known: Any, name: str) -> float | None:
 def _no_model(params: float, base: dict[str, Any]) -> Diagnostic:
     vocab = int(base.get("vocab_size", 0))
     return Diagnostic(
-        "R607",
+        "R807",
         f"no model of {params:.2g} parameters can be made" if math.isfinite(params) else "the law has no best size",
         Span("<command line>"),
         notes=(f"embeddings of {vocab:,} words alone take much of it",)

@@ -175,7 +175,7 @@ def advice_to_json(advice: Advice, law: str) -> dict[str, Any]:
 
 
 def read_fit(file: Path) -> tuple[Estimate, dict[str, Any]]:
-    """A law as `runner fit --json` or `--out` wrote it, and the whole of the data. Raises Refused (R605)."""
+    """A law as `runner fit --json` or `--out` wrote it, and the whole of the data. Raises Refused (R805)."""
     data = _load(file)
     law, parameters, drawn = data.get("law"), data.get("parameters"), data.get("draws")
     names = _names(law)
@@ -234,7 +234,7 @@ def _load(file: Path) -> dict[str, Any]:
 
 def _no_fit(file: Path, why: str) -> Diagnostic:
     return Diagnostic(
-        "R605",
+        "R805",
         "not a fit that can be read",
         Span(str(file)),
         notes=(why,),

@@ -31,7 +31,7 @@ class Settings:
 
 
 def fit(points: Points, settings: Settings) -> Fit:
-    """Raises Refused (R604) with too few runs for the law."""
+    """Raises Refused (R804) with too few runs for the law."""
     start = time.perf_counter()
     _enough(points, settings.law)
     used, _ = outliers.choose(points, lambda part: _screen(part, settings), settings.outliers)
@@ -102,7 +102,7 @@ def _enough(points: Points, law: str) -> None:
         runs = f"{len(points)} run" + ("" if len(points) == 1 else "s")
         raise Refused(
             Diagnostic(
-                "R604",
+                "R804",
                 f"{runs}: {_called(law)} needs {needed} or more",
                 Span(points.places[0].file) if points.places else Span("<command line>"),
                 notes=("with as many runs as parameters any law fits, and nothing is learned",),
@@ -121,7 +121,7 @@ def _none(points: Points, law: str) -> Diagnostic:
         what = f"fewer than {isoflop.LEAST_BUDGETS} budgets have {isoflop.LEAST_RUNS} sizes and a minimum among them"
         why = "approach 2 fits a parabola to runs of about equal FLOPs (within a fifth) and different sizes"
     help = "`--law chinchilla` fits runs of any sizes and tokens"
-    return Diagnostic("R604", what, Span(points.places[0].file), notes=(why,), help=help)
+    return Diagnostic("R804", what, Span(points.places[0].file), notes=(why,), help=help)
 
 
 def _called(law: str) -> str:

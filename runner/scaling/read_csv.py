@@ -37,7 +37,7 @@ class Cell:
 
 
 def read_csv(file: Path, law: str = "chinchilla") -> Points:
-    """Raises Refused: R601 what is no table, R602 a column that is missing, R603 cells that are no positive number."""
+    """Raises Refused: R801 what is no table, R802 a column that is missing, R803 cells that are no positive number."""
     lines = _lines(file)
     header = _header(file, lines)
     index = _columns(file, header, law)
@@ -55,7 +55,7 @@ def read_csv(file: Path, law: str = "chinchilla") -> Points:
     if faults:
         raise Refused(*faults[:MOST_FAULTS])
     if not rows:
-        raise Refused(Diagnostic("R601", "a table without runs", Span(str(file)), help="add a line for each run"))
+        raise Refused(Diagnostic("R801", "a table without runs", Span(str(file)), help="add a line for each run"))
     names = ("params", "tokens", "flops", "loss", "unique")
     params, tokens, flops, loss, unique = (np.array([row[name] for row in rows]) for name in names)
     return Points(params, tokens, flops, loss, unique, tuple(places))
@@ -68,21 +68,21 @@ def _lines(file: Path) -> list[tuple[int, str]]:
         data = file.read_bytes() if file.stat().st_size <= LARGEST_BYTES else None
     except OSError as error:
         why = (error.strerror or "it can't be opened").lower()
-        raise Refused(Diagnostic("R601", "the table can't be read", span, notes=(why,))) from None
+        raise Refused(Diagnostic("R801", "the table can't be read", span, notes=(why,))) from None
     if data is None:
-        raise Refused(Diagnostic("R601", "the table is larger than 64 MiB", span, help="a table has a line per run"))
+        raise Refused(Diagnostic("R801", "the table is larger than 64 MiB", span, help="a table has a line per run"))
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError:
         text = "\0"
     if "\0" in text:
         raise Refused(
-            Diagnostic("R601", "the table is not UTF-8 text", span, help="save it as comma-separated values in UTF-8")
+            Diagnostic("R801", "the table is not UTF-8 text", span, help="save it as comma-separated values in UTF-8")
         )
     numbered = enumerate(text.replace("\r\n", "\n").replace("\r", "\n").split("\n"), 1)
     found = [(n, line) for n, line in numbered if line.strip(" \t,;") and not line.lstrip().startswith("#")]
     if not found:
-        raise Refused(Diagnostic("R601", "the table is empty", span, help="name columns `params,tokens,loss` first"))
+        raise Refused(Diagnostic("R801", "the table is empty", span, help="name columns `params,tokens,loss` first"))
     return found
 
 
@@ -109,7 +109,7 @@ def _columns(file: Path, header: Header, law: str) -> dict[str, int]:
                 twice = header.cells[places[1]]
                 raise Refused(
                     Diagnostic(
-                        "R602", f"the column `{printable(twice.text)}` is there twice", twice.span, help="remove one"
+                        "R802", f"the column `{printable(twice.text)}` is there twice", twice.span, help="remove one"
                     )
                 )
             if places:
@@ -137,7 +137,7 @@ def _missing(file: Path, header: Header, name: str, given: list[str]) -> Diagnos
     numeric = all(_number(cell.text) is not None for cell in header.cells)
     mend = "the first line must name the columns, as `params,tokens,loss`" if numeric else f"add or rename it: `{name}`"
     label = f"did you mean `{name}` by `{close}`?" if close else ""
-    return Diagnostic("R602", what, Span(str(file), first.line, 1, max(1, width)), label=label, notes=notes, help=mend)
+    return Diagnostic("R802", what, Span(str(file), first.line, 1, max(1, width)), label=label, notes=notes, help=mend)
 
 
 def _cells(file: Path, number: int, line: str, delimiter: str) -> Iterator[Cell]:
@@ -171,7 +171,7 @@ def _row(cells: Iterator[Cell], index: dict[str, int], line: Span) -> tuple[dict
     if faults:
         return row, faults
     if "tokens" not in row and "flops" not in row:
-        return row, [Diagnostic("R603", "a run with neither tokens nor FLOPs", line, help="fill in one of the two")]
+        return row, [Diagnostic("R803", "a run with neither tokens nor FLOPs", line, help="fill in one of the two")]
     row.setdefault("tokens", row.get("flops", 0.0) / (FLOPS_PER_TOKEN * row["params"]))
     row.setdefault("flops", FLOPS_PER_TOKEN * row["params"] * row["tokens"])
     row["unique"] = row.get("unique_tokens", row["tokens"])
@@ -194,4 +194,4 @@ def _fault(cell: Cell, name: str, value: float | None) -> Diagnostic:
         what, mend = f"`{printable(cell.text)}` is no finite `{name}`", "take out runs that diverged or never ended"
     else:
         what, mend = f"`{name}` must be above zero", "correct the cell, or take the line out"
-    return Diagnostic("R603", what, cell.span, help=mend)
+    return Diagnostic("R803", what, cell.span, help=mend)

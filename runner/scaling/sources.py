@@ -20,7 +20,7 @@ TABLE = "runs.csv"  # what a sweep leaves in its output
 
 
 def read_sources(project: Project, given: Sequence[str], profile: str, law: str = "chinchilla") -> Points:
-    """Raises Refused with everything that is wrong with any of them (R600 to R603)."""
+    """Raises Refused with everything that is wrong with any of them (R800 to R803)."""
     parts: list[Points] = []
     faults: list[Diagnostic] = []
     for text in given:
@@ -62,7 +62,7 @@ def _folder(folder: Path, law: str) -> Points:
         return _recorded(folder / RECORD, sizes)
     raise Refused(
         Diagnostic(
-            "R600",
+            "R800",
             "nothing to fit in this folder",
             Span(str(folder)),
             notes=(f"it has neither `output/{TABLE}`, which a sweep leaves, nor a {RECORD} with `scaling`",),
@@ -81,7 +81,7 @@ def _recorded(file: Path, sizes: dict[str, Any]) -> Points:
     if params is None or loss is None or (tokens is None and flops is None):
         raise Refused(
             Diagnostic(
-                "R603",
+                "R803",
                 "the run's record lacks a positive `params`, `loss`, or one of `tokens` and `flops`",
                 Span(str(file)),
                 help="fit runs that have finished; this one's sizes are under `scaling`",
@@ -97,7 +97,7 @@ def _unknown(project: Project, text: str, profile: str) -> Diagnostic:
     known = [project.recipe_name(file) for file in project.all_recipes()]
     if text in known:
         return Diagnostic(
-            "R600",
+            "R800",
             f"`{text}` has no finished run in profile `{profile}`",
             Span("<command line>"),
             help=f"`make recipe R={text}` runs it"
@@ -105,7 +105,7 @@ def _unknown(project: Project, text: str, profile: str) -> Diagnostic:
         )
     close = nearest_word(text, known)
     return Diagnostic(
-        "R600",
+        "R800",
         f"no table, run or recipe `{printable(text)}`",
         Span("<command line>"),
         label=f"did you mean `{close}`?" if close else "",

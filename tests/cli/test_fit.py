@@ -95,7 +95,7 @@ def test_a_bad_cell_is_told_at_its_place(tmp_path: Path, invoke: Invoke) -> None
     (tmp_path / "bad.csv").write_text("params,tokens,loss\n1e6,1e9,3.5\n1e6,1B,3.4\n")
     code, out, err = invoke("fit", "bad.csv")
     assert (code, out) == (1, "")
-    assert err.startswith("bad.csv:3:5: error[R603]: `1B` is not a number\n")
+    assert err.startswith("bad.csv:3:5: error[R803]: `1B` is not a number\n")
     assert "3 | 1e6,1B,3.4\n  |     ^^" in err
 
 
@@ -113,7 +113,7 @@ def test_no_table_ends_in_a_traceback(text: str, tmp_path: Path, invoke: Invoke)
 def test_what_is_not_there_is_told(invoke: Invoke) -> None:
     code, _, err = invoke("fit", "phase9/nothing")
     assert code == 1
-    assert "error[R600]" in err
+    assert "error[R800]" in err
 
 
 def test_many_starts_are_for_chinchillas_law(table: str, invoke: Invoke) -> None:
@@ -166,7 +166,7 @@ def test_the_page_has_a_block_to_paste(fit_file: str, bench: Bench, invoke: Invo
     out = invoke("optimal", "--fit", fit_file, "--flops", "3e20").out
     block = out[out.index("architecture:") :].split("\n\n")[0]
     recipe = (ROOT / "recipes" / "phase1" / "gpt-1b.yaml").read_text()
-    start, end = recipe.index("architecture:"), recipe.index("tokenizer_config:")
+    start, end = recipe.index("architecture:"), recipe.index("prepared:")
     text = recipe[:start] + block + "\n" + recipe[end:].replace("max_steps: 19000", "logging_first_step: true")
     bench.write("phase1/mine", text)
     assert invoke("validate", "phase1/mine").code == 0
@@ -184,12 +184,12 @@ def test_what_is_no_fit_is_told(text: str, bench: Bench, invoke: Invoke) -> None
     (bench.project.root / "x.json").write_text(text)
     code, _, err = invoke("optimal", "--fit", "x.json", "--flops", "1e21")
     assert code == 1
-    assert "error[R605]" in err
+    assert "error[R805]" in err
 
 
 def test_budgets_that_make_no_model(fit_file: str, invoke: Invoke) -> None:
     code, _, err = invoke("optimal", "--fit", fit_file, "--flops", "1e9")
-    assert (code, "error[R607]" in err) == (1, True)
+    assert (code, "error[R807]" in err) == (1, True)
     assert invoke("optimal", "--fit", fit_file).code == 2
     assert invoke("optimal", "--fit", fit_file, "--flops", "1e21", "--hours", "3").code == 2
     assert invoke("optimal", "--fit", fit_file, "--flops", "1e21", "--recipe", "phase4/dpo-13b").code == 1

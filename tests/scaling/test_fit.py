@@ -119,7 +119,7 @@ def test_too_few_runs_are_refused(law: str) -> None:
     given = runs("chinchilla", 0).take(np.arange(4))
     with pytest.raises(Refused) as caught:
         fitted(given, law=law)
-    assert [d.code for d in caught.value.diagnostics] == ["R604"]
+    assert [d.code for d in caught.value.diagnostics] == ["R804"]
 
 
 @pytest.mark.parametrize("law", ["chinchilla", "kaplan", "data-constrained"])

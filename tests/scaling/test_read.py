@@ -69,7 +69,7 @@ def test_headers_and_separators_as_people_write_them(tmp_path: Path, text: str) 
 def test_a_cell_that_is_no_positive_number_is_told_with_its_place(tmp_path: Path, cell: str, message: str) -> None:
     file = table(tmp_path, f"loss, params,tokens\n3.1,1e6,1e9\n3.2,  {cell},1e9\n")
     (found,) = refused(file)
-    assert (found.code, found.message, found.span.file, found.span.line) == ("R603", message, str(file), 3)
+    assert (found.code, found.message, found.span.file, found.span.line) == ("R803", message, str(file), 3)
     if cell:
         assert (found.span.column, found.span.width) == (7, len(cell))
 
@@ -98,7 +98,7 @@ def test_a_run_with_neither_tokens_nor_flops(tmp_path: Path) -> None:
 )
 def test_a_missing_column(tmp_path: Path, header: str, law: str, message: str) -> None:
     (found,) = refused(table(tmp_path, f"{header}\n1,2,3,4\n"), law)
-    assert (found.code, found.message, found.span.line) == ("R602", message, 1)
+    assert (found.code, found.message, found.span.line) == ("R802", message, 1)
 
 
 def test_a_table_without_a_header_is_told_so(tmp_path: Path) -> None:
@@ -117,7 +117,7 @@ def test_a_table_without_a_header_is_told_so(tmp_path: Path) -> None:
 )
 def test_what_is_no_table(tmp_path: Path, text: bytes, message: str) -> None:
     (found,) = refused(table(tmp_path, text))
-    assert (found.code, found.message) == ("R601", message)
+    assert (found.code, found.message) == ("R801", message)
 
 
 def test_runs_of_a_sweep_by_its_recipe_and_single_runs(tmp_path: Path) -> None:
@@ -145,7 +145,7 @@ def test_sources_that_are_not_there_are_all_told(tmp_path: Path) -> None:
     (lost / "run.json").write_text(json.dumps({"scaling": {"params": 1e6, "loss": "nan"}}))
     with pytest.raises(Refused) as caught:
         read_sources(Project(tmp_path), ["nothing.csv", str(empty), str(lost), "../x"], "full")
-    assert [d.code for d in caught.value.diagnostics] == ["R600", "R600", "R603", "R600"]
+    assert [d.code for d in caught.value.diagnostics] == ["R800", "R800", "R803", "R800"]
 
 
 def test_budgets_are_runs_of_about_equal_flops() -> None:
