@@ -53,8 +53,8 @@ def for_flops(
     unique: float | None = None,
     hours: float | None = None,
 ) -> Advice:
-    """With `hours`, which `flops` were made of, the model that comes out trains for just so long: it is the nearest that
-    can be built, and may be faster or slower than the one between two that the budget was reckoned with.
+    """With `hours`, which `flops` were made of, the model that comes out trains for just so long: it is the nearest
+    that can be built, and may be faster or slower than the one between two that the budget was reckoned with.
 
     Raises Refused (R807) where no model of that size can be made of `base`.
     """
