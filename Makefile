@@ -114,6 +114,7 @@ test: $(VENV)/.dev lint ## all tests, the engines' smoke runs included
 bench: $(VENV)/.dev ## how long start-up, validate and show take
 	@$(VENV)/bin/python -m tests.benchmarks.startup
 	@$(VENV)/bin/python -m tests.benchmarks.overhead
+	@$(VENV)/bin/python -m tests.benchmarks.preparation
 
 clean: ## remove .venv and caches; keeps artifacts/
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

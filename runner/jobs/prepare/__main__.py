@@ -38,7 +38,8 @@ def _report(row: dict[str, Any]) -> None:
 
 def _run(step: str, config: dict[str, Any]) -> None:
     from .executor import run_stage
-    from .stages import DOCUMENTS, previous, refuse_nothing, stages_of
+    from .ledger import refuse_nothing
+    from .stages import DOCUMENTS, previous, stages_of
 
     earlier = sum(s.tasks for name in config["steps"][: config["steps"].index(step)] for s in stages_of(name, config))
     total = sum(s.tasks for name in config["steps"] for s in stages_of(name, config))

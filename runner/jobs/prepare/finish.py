@@ -11,8 +11,9 @@ from typing import Any
 from . import stdlib, tokenizer
 from .decontaminate import COUNTS, FOLDER
 from .executor import stage_counts
+from .ledger import entries
 from .manifest import FORMAT, describe_shard, reconcile, sha256, with_tokens, write_json
-from .stages import Config, entries, removing, splits_of
+from .stages import Config, removing, splits_of
 
 DATASET = Path("output/dataset")
 PLACES = Path("work/places.json")

@@ -1,6 +1,6 @@
 """Each step's stages: datatrove pipelines, with the counts to read from them when they are through."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -27,8 +27,6 @@ from datatrove.pipeline.filters import (
 )
 
 from . import decontaminate, tokenizer
-from .executor import stage_counts
-from .manifest import Entry, refuse_empty, refuse_missing_split
 from .sources import Reader
 from .split import SPLITS
 from .steps import Assign, Length, Stored, Tally, content, writer
@@ -65,33 +63,24 @@ def documents_of(step: str) -> Path:
     return Path("work") / "documents" / step
 
 
-def refuse_nothing(step: str, config: Config) -> None:
-    """Raises Problem where a step has left no document, or the last of them none for a split."""
-    found = entries(config, step)
-    refuse_empty(found)
-    if step == _document_steps(config)[-1]:
-        there = {folder.name for folder in documents_of(step).iterdir()}
-        refuse_missing_split(there, splits_of(config), found[-1].documents_out)
-
-
 def last_documents(config: Config) -> Path:
     """Where the documents that are to be tokenized lie, a folder for each split."""
-    return documents_of(_document_steps(config)[-1])
+    return documents_of(document_steps(config)[-1])
 
 
-def _document_steps(config: Config) -> list[str]:
+def document_steps(config: Config) -> list[str]:
     return [step for step in DOCUMENTS if step in config["steps"]]
 
 
 def previous(step: str, config: Config) -> Path:
     """The documents that a step starts from."""
-    steps = _document_steps(config)
+    steps = document_steps(config)
     return documents_of(steps[steps.index(step) - 1])
 
 
 def _out(step: str, config: Config) -> list[Any]:
     """The end of a pipeline that leaves documents; the last one's are sorted by split."""
-    if step != _document_steps(config)[-1]:
+    if step != document_steps(config)[-1]:
         return [writer(str(documents_of(step)))]
     assign = Assign(config["seed"], config["validation_fraction"])
     return [assign, writer(str(documents_of(step)), by_split=True)]
@@ -258,50 +247,3 @@ def _tokenize(config: Config) -> list[Stage]:
 def removing(config: Config) -> list[str]:
     """The steps that may remove a document which was read, by the names that the manifest has for them."""
     return [name for name, _ in filters(config)] + [s for s in DOCUMENTS[1:] if s in config["steps"]]
-
-
-def entries(config: Config, last: str = DOCUMENTS[-1]) -> list[Entry]:
-    """What was counted in each step that leaves documents, in their order, up to `last`."""
-    return list(_entries(config, DOCUMENTS[: DOCUMENTS.index(last) + 1]))
-
-
-def _entries(config: Config, steps: tuple[str, ...]) -> Iterator[Entry]:
-    tasks = config["tasks"]
-    counts = stage_counts("read", tasks)
-    reader, passed = counts[0], counts[1]
-    removed = {k.removeprefix("removed_"): int(v) for k, v in reader.items() if k.startswith("removed_") and v}
-    size = int(passed.get("bytes", 0))
-    cut = int(reader.get("pieces_more", 0))
-    documents = int(passed.get("documents", 0))
-    # of rows that give no document no text is counted: bytes of the source are those of its documents
-    yield Entry("read", int(reader.get("rows", 0)), documents, size, size, removed, cut)
-    for i, (name, _) in enumerate(filters(config)):
-        yield _entry(name, counts[1 + 2 * i], counts[2 + 2 * i], counts[3 + 2 * i])
-    for step, stage in (
-        ("exact_dedup", "exact_filter"),
-        ("minhash_dedup", "minhash_filter"),
-        ("decontaminate", "decontamination_filter"),
-    ):
-        if step in config["steps"] and step in steps:
-            counts = stage_counts(stage, tasks)
-            yield _entry(step, counts[1], counts[2], counts[3], reason="duplicate" if "dedup" in step else "")
-
-
-def _entry(
-    step: str, given: dict[str, float], filtered: dict[str, float], passed: dict[str, float], reason: str = ""
-) -> Entry:
-    """A filter's removals by the reasons that it gives; what it gives none for goes by `reason`, or `removed`."""
-    told = {k.removeprefix("dropped_"): int(v) for k, v in filtered.items() if k.startswith("dropped_") and v}
-    told |= {k: int(v) for k, v in filtered.items() if k.startswith("contaminated_") and v}
-    if step == "decontaminate":
-        told.pop("contaminated", None)
-    rest = int(filtered.get("dropped", 0)) - sum(told.values())
-    removed = {**told, **({reason or "removed": rest} if rest else {})}
-    return Entry(
-        step,
-        int(given.get("documents", 0)),
-        int(passed.get("documents", 0)),
-        int(given.get("bytes", 0)),
-        int(passed.get("bytes", 0)),
-        removed,
-    )

@@ -53,8 +53,8 @@ def one_tokenizer(facts: Facts) -> Iterator[Diagnostic]:
 @rule("R603", "a vocabulary that can't be", source="https://huggingface.co/docs/tokenizers/api/trainers")
 def vocabulary(facts: Facts) -> Iterator[Diagnostic]:
     """A byte-level BPE begins with the 256 bytes and its special tokens; a smaller vocabulary could not write every
-    text, and the `tokenizers` library then makes a larger one than it was asked for. A special token given twice has one id.
-    `eos_token` of a trained tokenizer is one of its special tokens.
+    text, and the `tokenizers` library then makes a larger one than it was asked for. A special token given twice has
+    one id. `eos_token` of a trained tokenizer is one of its special tokens.
     """
     tokens = [str(t) for t in facts.get("special_tokens", [])]
     size = facts.get("vocab_size")
