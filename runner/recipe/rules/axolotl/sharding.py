@@ -132,6 +132,8 @@ def parallel_sizes(facts: Facts) -> Iterator[Diagnostic]:
     for key in keys:
         size *= facts.get(key)
     gpus = facts.ranks
+    if not facts.box.gpus:
+        return  # on a CPU the runner starts as many processes as it takes
     if keys and gpus % size:
         shown = " times ".join(f"`{k}`" for k in keys)
         yield facts.report(
