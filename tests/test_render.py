@@ -99,9 +99,10 @@ def test_every_launcher_is_bash(everything: dict[tuple[str, str], dict[str, str]
 def test_every_config_reads_back_as_what_was_meant(everything: dict[tuple[str, str], dict[str, str]]) -> None:
     for (name, profile), files in everything.items():
         recipe = resolved(name, profile)
-        config = load_engine(recipe.engine).context(recipe)["config"]
-        read = yaml.safe_load(files["axolotl.yaml"])
-        assert exactly(read) == exactly(config), (name, profile)
+        context = load_engine(recipe.engine).context(recipe)
+        if recipe.engine == "axolotl":
+            read = yaml.safe_load(files["axolotl.yaml"])
+            assert exactly(read) == exactly(context["config"]), (name, profile)
         for file, text in files.items():
             if file.endswith(".json"):
                 assert json.dumps(json.loads(text), allow_nan=False)

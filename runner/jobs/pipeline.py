@@ -117,9 +117,7 @@ class Head(nn.Module):
     def __init__(self, maker: Maker) -> None:
         super().__init__()
         c = maker.config
-        self.inner = maker.make(
-            1 + c.num_hidden_layers, lambda: nn.Linear(c.hidden_size, c.vocab_size, bias=False)
-        )
+        self.inner = maker.make(1 + c.num_hidden_layers, lambda: nn.Linear(c.hidden_size, c.vocab_size, bias=False))
 
     def forward(self, hidden: torch.Tensor) -> torch.Tensor:
         return self.inner(hidden)
@@ -235,7 +233,7 @@ def save_model(engine: Any, config: Any, tokenizer: str | None) -> None:
         file = f"model-{stage + 1:05d}-of-{stages:05d}.safetensors"
         save_file(mine, OUTPUT / f"{file}.part", metadata={"format": "pt"})
         (OUTPUT / f"{file}.part").replace(OUTPUT / file)
-        placed = {name: file for name in mine}
+        placed = dict.fromkeys(mine, file)
     else:
         placed = {}
     size = sum(v.numel() * v.element_size() for v in mine.values())

@@ -34,7 +34,9 @@ class TensorParallelPlugin(BasePlugin):  # type: ignore[misc]
     def post_trainer_create(self, cfg: Any, trainer: Any) -> None:
         divided = any(isinstance(p, DTensor) for p in trainer.model.parameters())
         if not divided:
-            raise RuntimeError("tensor_parallel_size is set and no weight was divided: every rank holds the whole model")
+            raise RuntimeError(
+                "tensor_parallel_size is set and no weight was divided: every rank holds the whole model"
+            )
         trainer.accelerator.clip_grad_norm_ = partial(clip, trainer.accelerator)
         trainer.create_optimizer = partial(in_groups_of_a_kind, trainer.create_optimizer)
         trainer.save_model = partial(save_model, trainer)

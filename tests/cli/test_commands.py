@@ -20,7 +20,7 @@ HOSTILE = ["x;touch owned", "$(touch owned)", "`touch owned`", "../../etc/passwd
 
 def test_validate_says_all_is_well(shipped_bench: Bench) -> None:
     done = shipped_bench.call("validate")
-    assert (done.returncode, done.stdout, done.stderr) == (0, "23 recipes: ok\n", "")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "28 recipes: ok\n", "")
     assert shipped_bench.call("validate", "--quiet", "phase4/dpo-13b").stdout == ""
     assert shipped_bench.call("validate", "--profile", "smoke").returncode == 0
 
@@ -84,7 +84,7 @@ def test_new_keeps_comments_and_never_overwrites(shipped_bench: Bench) -> None:
 
 def test_list(shipped_bench: Bench) -> None:
     rows = json.loads(shipped_bench.call("list", "--json").stdout)
-    assert len(rows) == 23
+    assert len(rows) == 28
     dpo = next(r for r in rows if r["recipe"] == "phase4/dpo-13b")
     assert (dpo["kind"], dpo["week"], dpo["needs"], dpo["model"]) == (
         "dpo",

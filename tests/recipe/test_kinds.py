@@ -18,7 +18,7 @@ RECIPES = {f: compose(Project(ROOT), f) for f in Project(ROOT).all_recipes()}
 
 
 def test_the_kinds() -> None:
-    assert kind_names() == ["dpo", "finetune", "moe", "pretrain", "reward", "rlhf"]
+    assert kind_names() == ["dpo", "finetune", "moe", "pipeline", "pretrain", "reward", "rlhf"]
     # a schema without `x-runner` describes something else
     assert (ROOT / "schemas" / "plan.schema.json").is_file()
 
