@@ -17,6 +17,7 @@ OUTPUT = "output"
 # that below a folder called `prompts` it takes every model for an MPT, and refuses gradient checkpointing.
 BASE = "base"
 PLUGIN = "axolotl_plugin.RunnerPlugin"
+TENSOR_PLUGIN = "tensor_parallel.TensorParallelPlugin"
 # processes that stand in for the GPUs when a sharded recipe is smoked on a CPU
 CPU_RANKS = 2
 
@@ -27,6 +28,8 @@ def jobs(recipe: Recipe) -> tuple[str, ...]:
         found.append("build_tiny.py")
     if recipe.merge and recipe.values.get("reward_model"):
         found.append("merge_reward.py")
+    if _tensor_parallel(recipe):
+        found += ["tensor_parallel.py"] + (["random_weights.py"] if recipe.architecture is not None else [])
     return tuple(found)
 
 
@@ -34,6 +37,8 @@ def steps(recipe: Recipe) -> tuple[Step, ...]:
     found = []
     if recipe.tiny is not None:
         found.append(Step("build", "a tiny model to stand in for the real one"))
+    if _tensor_parallel(recipe) and recipe.architecture is not None:
+        found.append(Step("init", "random weights, which each GPU loads its part of"))
     found.append(Step("train", _what(recipe)))
     if recipe.merge:
         found.append(Step("merge", "the adapter into its base"))
@@ -47,11 +52,18 @@ def _what(recipe: Recipe) -> str:
 
 
 def ranks(recipe: Recipe, box: Box | None = None) -> int:
-    """Training processes: one per GPU of the box; on a CPU two where the recipe shards, else one."""
+    """Training processes: one per GPU of the box; on a CPU two where the recipe shards, or says `ddp`, else one."""
     box = box or recipe.box
     if box.gpus:
         return box.total_gpus
-    return CPU_RANKS if recipe.values.get("deepspeed") else 1
+    several = any(recipe.values.get(key) for key in ("deepspeed", "ddp")) or _tensor_parallel(recipe)
+    return CPU_RANKS if several else 1
+
+
+def _tensor_parallel(recipe: Recipe) -> bool:
+    """Without FSDP2, which has its own way with tensors that are not divided."""
+    values = recipe.values
+    return (values.get("tensor_parallel_size") or 1) > 1 and not any(k.startswith("fsdp") for k in values)
 
 
 def context(recipe: Recipe) -> dict[str, Any]:
@@ -69,7 +81,12 @@ def context(recipe: Recipe) -> dict[str, Any]:
         "tiny": asdict(recipe.tiny) if recipe.tiny is not None else None,  # the spec that jobs/build_tiny.py reads
         "merge": _merge_config(config) if recipe.merge else None,
         "reward_model": bool(recipe.values.get("reward_model")),
+        "init_seed": _seed(recipe) if _tensor_parallel(recipe) and recipe.architecture is not None else None,
     }
+
+
+def _seed(recipe: Recipe) -> int:
+    return int(recipe.values.get("seed") or 42)  # Axolotl's own default
 
 
 def _merge_config(config: dict[str, Any]) -> dict[str, Any]:
@@ -88,7 +105,8 @@ def _config(recipe: Recipe) -> dict[str, Any]:
         config |= _prepared(recipe.prepared, config)
     if recipe.architecture is not None:
         config["base_model"] = "./model"
-        config["reinit_weights"] = True
+        # a model that is made anew is not divided: those weights are written first, and loaded
+        config["reinit_weights"] = not _tensor_parallel(recipe)
     elif _is_local(config["base_model"]):
         config["base_model"] = f"./{BASE}"
     if config.get("deepspeed"):
@@ -98,7 +116,7 @@ def _config(recipe: Recipe) -> dict[str, Any]:
     trl = config.get("trl")
     if isinstance(trl, dict) and "reward_funcs" in trl:
         config["trl"] = {**trl, "reward_funcs": [_reward(f) for f in trl["reward_funcs"]]}
-    config["plugins"] = [*config.get("plugins", []), PLUGIN]
+    config["plugins"] = [*config.get("plugins", []), PLUGIN, *([TENSOR_PLUGIN] if _tensor_parallel(recipe) else [])]
     config["output_dir"] = f"./{OUTPUT}"
     config["dataset_prepared_path"] = "./prepared"
     # running the same directory again goes on from its newest checkpoint

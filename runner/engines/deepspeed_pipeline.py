@@ -38,6 +38,11 @@ DEFAULTS: dict[str, Any] = {
     "logging_steps": 1,
     "seed": 42,
 }
+# what the job reads as it stands
+_TAKEN = (
+    "sequence_len", "micro_batch_size", "gradient_accumulation_steps", "partition_method", "max_steps", "save_steps",
+    "activation_checkpoint_interval", "attn_implementation", "tf32", "save_total_limit", "logging_steps", "seed",
+)  # fmt: skip
 # by transformers' names, which the job asks for
 _SCHEDULES = {"cosine": "cosine_with_min_lr", "linear": "linear", "constant": "constant_with_warmup"}
 
@@ -90,10 +95,7 @@ def _job(recipe: Recipe, values: dict[str, Any]) -> dict[str, Any]:
         "stages": values["pipeline_parallel_size"],
         "schedule": {"name": name, "warmup_steps": values["warmup_steps"], "settings": floor},
     }
-    taken = ("sequence_len", "micro_batch_size", "gradient_accumulation_steps", "partition_method")
-    taken += ("activation_checkpoint_interval", "attn_implementation", "tf32", "max_steps", "save_steps")
-    taken += ("save_total_limit", "logging_steps", "seed")
-    return given | {key: values[key] for key in taken}
+    return given | {key: values[key] for key in _TAKEN}
 
 
 def copies(recipe: Recipe) -> int:

@@ -233,7 +233,7 @@ def save_model(engine: Any, config: Any, tokenizer: str | None) -> None:
         file = f"model-{stage + 1:05d}-of-{stages:05d}.safetensors"
         save_file(mine, OUTPUT / f"{file}.part", metadata={"format": "pt"})
         (OUTPUT / f"{file}.part").replace(OUTPUT / file)
-        placed = {name: file for name in mine}
+        placed = dict.fromkeys(mine, file)
     else:
         placed = {}
     size = sum(v.numel() * v.element_size() for v in mine.values())

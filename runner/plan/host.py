@@ -15,6 +15,8 @@ GIB = 2**30
 # this CPU build over the 23 smoke runs (data/measured/cpu.csv): 0.82 for a causal trainer, a little more with TRL's
 # and with DeepSpeed.
 PROCESS = 0.82
+# a stage of a DeepSpeed pipeline, which imports no Axolotl: phase2/parallel-pipeline in smoke
+PIPELINE = 0.64
 TRL = 0.03
 DEEPSPEED = 0.02
 # A process that uses CUDA holds the driver's and the libraries' host side on top: 1.7 GiB of 2.0 in pytorch/pytorch
@@ -55,6 +57,8 @@ def host_ram(recipe: Recipe, w: Workload) -> Store:
 
 
 def _processes(w: Workload) -> float:
+    if w.stages > 1:
+        return w.ranks * (PIPELINE + (CUDA if w.box.gpus else 0.0))
     each = PROCESS + (TRL if w.objective not in ("sft", "pretrain") else 0.0)
     each += DEEPSPEED if w.sharding.engine == "deepspeed" else 0.0
     return w.ranks * (each + (CUDA if w.box.gpus else 0.0))
@@ -63,6 +67,7 @@ def _processes(w: Workload) -> float:
 def _prepare(recipe: Recipe, w: Workload) -> dict[str, float]:
     """One rank of a node tokenizes while the others wait (axolotl utils/data/lock.py); streams need no workers."""
     streams = recipe.prepared or recipe.values.get("pretraining_dataset") or recipe.values.get("streaming")
+    streams = streams or w.stages > 1
     workers = 0 if streams else int(recipe.values.get("dataset_num_proc") or w.box.cores)
     return {"processes": _processes(w), "workers": MAP_WORKER * workers * w.box.nodes if workers > 1 else 0.0}
 
@@ -109,6 +114,7 @@ def _on_cpu(w: Workload) -> dict[str, float]:
             found[name] = max(found.get(name, 0.0), size)
     found.pop("workspace", None)
     found.pop("server", None)
+    found.pop("pipe", None)  # views of activations that are counted
     if w.sharding.engine != "deepspeed":
         found.pop("scratch", None)
     if w.sharding.stage >= 3:

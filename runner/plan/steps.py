@@ -46,6 +46,8 @@ def length_of(recipe: Recipe, w: Workload) -> Length:
     """
     values = recipe.values
     limit = max(0, int(values.get("max_steps") or 0))
+    if recipe.engine == "deepspeed_pipeline":  # whole blocks, as many as the run takes
+        return Length(limit, limit * w.step_tokens, limit * w.global_batch)
     try:
         data = _data(recipe, w)
     except Unsized as error:

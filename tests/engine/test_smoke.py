@@ -32,6 +32,7 @@ def test_it_finishes_and_learns(smoked: Smoke, recipe: str) -> None:
         pytest.fail(why(smoked, recipe))
     record = smoked.run(recipe).record
     assert record["status"] == "finished"
+    assert record["engine"]["versions"]["deepspeed"].startswith("0.18.")
     assert record["engine"]["versions"]["axolotl"] == "0.19.0"
     metrics = record["metrics"]
     assert metrics["step"] == metrics["max_steps"] > 0

@@ -18,7 +18,7 @@ RECIPES = {f: compose(Project(ROOT), f) for f in Project(ROOT).all_recipes()}
 
 
 def test_the_kinds() -> None:
-    listed = ["causal-lm", "dpo", "finetune", "moe", "prepare", "pretrain", "reward", "rlhf", "sweep"]
+    listed = ["causal-lm", "dpo", "finetune", "moe", "pipeline", "prepare", "pretrain", "reward", "rlhf", "sweep"]
     assert kind_names() == listed
     # a schema without `x-runner` describes something else
     assert (ROOT / "schemas" / "plan.schema.json").is_file()

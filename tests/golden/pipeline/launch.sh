@@ -16,11 +16,12 @@ fi
 export PATH="$RUNNER_ENV/bin:$PATH"
 export PYTHONPATH="$PWD/jobs${PYTHONPATH:+:$PYTHONPATH}"
 export PYTHONUNBUFFERED=1
-export DO_NOT_TRACK=1
+export AXOLOTL_DO_NOT_TRACK=1 DO_NOT_TRACK=1
+export TOKENIZERS_PARALLELISM=false
 export PYTORCH_ALLOC_CONF="${PYTORCH_ALLOC_CONF:-expandable_segments:True}"
 
 step() { echo "=== $1"; }
-# Interrupted, every stage saves and ends well; without these the next step would begin.
+# Interrupted, the trainer saves and ends well; without these the next step would begin.
 trap 'exit 130' INT
 trap 'exit 143' TERM
 

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # The Python standard library as tokens, with a byte-level BPE of its own
 # phase1/data-stdlib, profile smoke, box cpu. Rendered by runner VERSION.
-# Works by hand, from any folder: bash launch.sh. Run again, each step goes on from the tasks that it has completed.
+# Works by hand, from any folder: bash launch.sh. Run again, it goes on from its newest checkpoint.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")"
 
@@ -15,13 +15,19 @@ if [ ! -x "$PYTHON" ]; then
 fi
 export PATH="$RUNNER_ENV/bin:$PATH"
 export PYTHONPATH="$PWD/jobs${PYTHONPATH:+:$PYTHONPATH}"
-export PYTHONUNBUFFERED=1 DO_NOT_TRACK=1
-# one core for each task: what it calls may not start threads of its own
-export TOKENIZERS_PARALLELISM=false OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 RAYON_NUM_THREADS="${RAYON_NUM_THREADS:-2}"
-export HF_HUB_OFFLINE=1 HF_DATASETS_OFFLINE=1
+export PYTHONUNBUFFERED=1
+export AXOLOTL_DO_NOT_TRACK=1 DO_NOT_TRACK=1
+export TOKENIZERS_PARALLELISM=false
+export HF_HUB_OFFLINE=1 TRANSFORMERS_OFFLINE=1 HF_DATASETS_OFFLINE=1
 export CUDA_VISIBLE_DEVICES=
+export OMP_NUM_THREADS="${OMP_NUM_THREADS:-1}"
 
 step() { echo "=== $1"; }
+# Interrupted, the trainer saves and ends well; without these the next step would begin.
+trap 'exit 130' INT
+trap 'exit 143' TERM
+# one core for each task: what it calls may not start threads of its own
+export OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 RAYON_NUM_THREADS="${RAYON_NUM_THREADS:-2}"
 
 step read   # stdlib, filtered
 "$PYTHON" -m prepare read
