@@ -12,9 +12,9 @@ from runner.plan.verdict import amount, short_of
 from runner.recipe.edit import written
 from runner.report.ink import Ink, brief_duration, money
 
-HEAD = ("fits", "GPU GiB", "tok/s/GPU", "time", "cost", "disk GiB")
+HEAD = ("fits", "GPU GiB", "tok/s/GPU", "time", "cost", "disk")
 _HARD_SPACE = "\N{NO-BREAK SPACE}"
-_WIDTHS = (9, 10, 9, 7, 7, 8)
+_WIDTHS = (9, 9, 9, 6, 7, 6)
 
 
 def catalogue(plans: Iterable[Plan | SweepPlan], ink: Ink) -> Iterator[str]:
