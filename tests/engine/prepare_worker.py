@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
+from datatrove.io import DataFolder
 from prepare.__main__ import _begin, _finish, _run
 from prepare.problem import Problem
 from tokenizers import Tokenizer
@@ -37,6 +38,7 @@ def main() -> None:
     out, sys.stdout = sys.stdout, sys.stderr
     for line in sys.stdin:
         os.chdir(line.strip())
+        DataFolder.clear_instance_cache()  # fsspec keeps folders by their relative names
         config = json.loads(Path("prepare.json").read_text())
         try:
             _begin(config)

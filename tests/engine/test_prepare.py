@@ -294,3 +294,68 @@ def test_the_jobs_read_no_default_of_their_own(make: Make, source: Path) -> None
     for file in (ROOT / "runner/jobs/prepare").glob("*.py"):
         for key in re.findall(r'config\["(\w+)"\]', file.read_text()):
             assert key in config, (file.name, key)
+
+
+LOADED = """
+import json, sys
+from transformers import AutoTokenizer
+t = AutoTokenizer.from_pretrained(sys.argv[1])
+print("IDS", json.dumps([len(t), t.unk_token_id, t.bos_token_id, t.eos_token_id, t.pad_token_id]))
+print("TEXT", json.dumps(t.decode(t("def f(x):\\n    return x  # ok")["input_ids"])))
+"""
+
+
+def test_its_tokenizer_loads_in_transformers_and_can_be_taken_again(
+    make: Make, source: Path, axolotl: Environment
+) -> None:
+    first = make(f"source: {source}\n{TOKENIZER}")
+    assert first.launch().returncode == 0
+    again = make(
+        f"source: {source}\ntokenizer: {first.path}/output/tokenizer\nvalidation_fraction: 0.2\ntasks: 3\nseed: 7\n"
+    )
+    assert again.launch().returncode == 0
+    assert {n: b for n, b in again.files().items() if n.endswith(".ds")} == {
+        n: b for n, b in first.files().items() if n.endswith(".ds")
+    }
+    for run in (first, again):
+        done = subprocess.run(
+            [axolotl.python, "-c", LOADED, run.path / "output/tokenizer"],
+            env={**os.environ, "HF_HUB_OFFLINE": "1", "CUDA_VISIBLE_DEVICES": ""},
+            capture_output=True,
+            text=True,
+        )
+        assert done.returncode == 0, done.stderr
+        said_of = dict(line.split(" ", 1) for line in done.stdout.splitlines() if line.startswith(("IDS", "TEXT")))
+        assert json.loads(said_of["IDS"]) == [300, 0, 1, 2, 3]
+        assert json.loads(said_of["TEXT"]) == "def f(x):\n    return x  # ok"
+
+
+SLURM = """
+import json
+from pathlib import Path
+from prepare.executor import slurm_executor
+from prepare.stages import stages_of
+config = json.loads(Path("prepare.json").read_text())
+for step in config["steps"]:
+    for stage in [] if step == "tokenize" else stages_of(step, config):
+        made = slurm_executor(stage.name, stage.make(), stage.tasks, 2, config, f"work/logs/{stage.name}")
+        print(made.get_launch_file_contents(made.get_sbatch_args(stage.tasks), "launch_pickled_pipeline x"))
+"""
+
+
+def test_slurm_is_rendered_and_accepted_by_datatrove(make: Make, source: Path, datatrove: Environment) -> None:
+    """Its executor takes every stage and writes the script that it would submit; no cluster has run it."""
+    run = make(f"source: {source}\n{WHOLE}executor: slurm\nslurm_partition: cpu\nslurm_time: '02:00:00'\n")
+    done = subprocess.run(
+        [datatrove.python, "-c", SLURM],
+        cwd=run.path,
+        env=run.variables(PYTHONPATH=str(run.path / "jobs")),
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("#SBATCH --partition=cpu") == 9
+    assert "#SBATCH --time=02:00:00" in done.stdout
+    assert "#SBATCH --array=0-2%2" in done.stdout
+    # it is not there, or knows no cluster
+    assert "`sbatch`" in said(run.launch(SLURM_CONF="/nowhere/slurm.conf"))

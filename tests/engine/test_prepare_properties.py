@@ -22,7 +22,7 @@ from tests.engine.preparing import corpus, prepare, sentences
 Answer = dict[str, list[str]]
 # runs a corpus through the steps that `keys` ask for, in a folder of its own
 Run = Callable[[list[str], str], tuple[Path, Answer]]
-SOME = settings(max_examples=12, deadline=None, suppress_health_check=list(HealthCheck))
+SOME = settings(max_examples=6, deadline=None, suppress_health_check=list(HealthCheck))
 KEYS = "vocab_size: 260\nvalidation_fraction: 0.3\nworkers: 2\ntasks: 2\nseed: 5\nexact_dedup: true\n"
 # of what JSON can carry, and not blank
 WORDS = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=60).filter(lambda text: text.strip())
@@ -101,7 +101,7 @@ def test_more_data_moves_nothing_to_the_other_side(run: Run, documents: list[str
         assert set(texts) <= set(large[split])
 
 
-@settings(max_examples=4, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=2, deadline=None, suppress_health_check=list(HealthCheck))
 @given(seeds=st.lists(st.integers(0, 10_000), min_size=5, max_size=12, unique=True), shuffle=st.integers(0, 1000))
 def test_near_duplicates_leave_one_of_each_cluster_in_any_order(run: Run, seeds: list[int], shuffle: int) -> None:
     """Which one MinHash keeps depends on the order of documents (datatrove joins the smaller cluster to the larger);

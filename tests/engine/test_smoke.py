@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from runner.engines.environment import Environment
+from runner.jobs.shards import Shards, read_manifest
 from runner.record import read_metrics
 from tests.conftest import recipes_of
 from tests.engine.conftest import Smoke
@@ -41,6 +42,23 @@ def test_it_finishes_and_learns(smoked: Smoke, recipe: str) -> None:
     for output in record["outputs"]:
         assert output["bytes"] > 0
         assert (smoked.run(recipe).path / output["path"]).is_dir()
+
+
+@pytest.mark.parametrize("recipe", recipes_of("datatrove"))
+def test_data_are_prepared_for_tiny_models(smoked: Smoke, recipe: str) -> None:
+    """What tiny models need: 2,048 tokens, the special ones with the ids that their configs have."""
+    if not (smoked.project.artifacts / recipe / "smoke" / "done").exists():
+        pytest.fail(why(smoked, recipe))
+    run = smoked.run(recipe)
+    dataset, tokenizer = (run.path / each["path"] for each in run.record["outputs"])
+    manifest = read_manifest(dataset)
+    assert (manifest["vocab_size"], manifest["eos_token_id"]) == (2048, 2)
+    special = json.loads((tokenizer / "tokenizer.json").read_text())["added_tokens"]
+    assert [each["content"] for each in special[:4]] == ["<unk>", "<s>", "<|im_end|>", "<pad>"]
+    assert [each["id"] for each in special[:4]] == [0, 1, 2, 3]
+    assert run.record["metrics"]["tokens"] == sum(split["tokens"] for split in manifest["splits"].values())
+    assert run.record["metrics"]["tokens_per_s_per_core"] > 10_000
+    assert len(Shards(dataset, "train", 128)) > len(Shards(dataset, "validation", 128)) > 0
 
 
 @pytest.mark.parametrize("recipe", PREFERENCE)

@@ -145,10 +145,9 @@ def _slurm(
         raise Problem(
             "no `sbatch` on this machine", "run it on a login node of the cluster, or set `executor: local`"
         ) from None
-    except subprocess.CalledProcessError as error:
-        raise Problem(
-            f"Slurm refuses `{name}`: {(error.output or b'').decode()[:200]}", "mend the slurm_ keys"
-        ) from None
+    except subprocess.CalledProcessError:
+        help = "what it said stands above; mend the slurm_ keys, or set `executor: local`"
+        raise Problem(f"`sbatch` refused the jobs of `{name}`", help) from None
     last = -1
     while left := len(executor.get_incomplete_ranks(skip_completed=True)):
         if tasks - left != last:
