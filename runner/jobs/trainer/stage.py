@@ -30,6 +30,8 @@ def run(settings: Settings) -> int:
         return 0
     set_seed(args.seed)
     task = objectives.load(settings, args)
+    if not hasattr(task.train, "seq_len"):
+        args.include_num_input_tokens_seen = "all"  # rows of all lengths, to be counted
     trainer = Trainer(
         model=task.model,
         args=args,
@@ -52,9 +54,12 @@ def run(settings: Settings) -> int:
         return 128 + interrupts.asked
     trainer.save_model()
     if args.should_save:
-        copy_tokenizer(settings.own.get("tokenizer_config"), output)
+        if task.tokenizer is not None:
+            task.tokenizer.save_pretrained(output)
+        else:
+            copy_tokenizer(settings.own.get("tokenizer_config"), output)
     found: dict[str, Any] = trainer.evaluate() if task.evaluation is not None else {}
-    found |= {"tokens": seen(trainer, settings), **counts(trainer.model)}
+    found |= {"tokens": seen(trainer), **counts(trainer.model)}
     if task.score is not None:
         found |= task.score(trainer)
     report.write(trainer.state, {k: v for k, v in found.items() if isinstance(v, (int, float))})
@@ -68,11 +73,14 @@ def finished(output: Path) -> bool:
     return (output / STATE).is_file()
 
 
-def seen(trainer: Any, settings: Settings) -> int:
-    """Token positions that training went through, on all ranks, interrupted parts included."""
-    args = trainer.args
+def seen(trainer: Any) -> int:
+    """Token positions of the inputs that training went through, on all ranks, interrupted parts included. Of blocks,
+    which are all of one length, it is known without counting."""
+    args, length = trainer.args, getattr(trainer.train_dataset, "seq_len", None)
+    if length is None:
+        return int(trainer.state.num_input_tokens_seen)
     batch = args.train_batch_size * args.gradient_accumulation_steps * args.world_size
-    return int(trainer.state.global_step * batch * settings.own["sequence_len"])
+    return int(trainer.state.global_step * batch * length)
 
 
 def copy_tokenizer(source: str | None, output: Path) -> None:
