@@ -80,16 +80,52 @@ def translated(draw: random.Random) -> Iterator[Row]:
 def code_or_prose(draw: random.Random) -> Iterator[Row]:
     """Lines of the standard library: 1 is code, 0 a line of a docstring, in equal parts; without what gives them away
     at a glance, quotes and comments."""
-    found: dict[int, list[str]] = {0: [], 1: []}
+    for said, done in zip(_lines(draw, PROSE), _lines(draw, CODE), strict=False):
+        yield {"text": said, "label": PROSE, "target": "prose"}
+        yield {"text": done, "label": CODE, "target": "code"}
+
+
+def _lines(draw: random.Random, wanted: int) -> list[str]:
+    found = []
     for file in sorted(Path(sysconfig.get_paths()["stdlib"]).glob("*.py")):
         for label, line in _labelled(file):
-            if 20 <= len(line) <= 100 and "#" not in line and '"' not in line and ">>>" not in line:
-                found[label].append(line)
-    for lines in found.values():
-        draw.shuffle(lines)
-    for prose, code in zip(found[0], found[1], strict=False):
-        yield {"text": prose, "label": 0, "target": "prose"}
-        yield {"text": code, "label": 1, "target": "code"}
+            if label == wanted and 20 <= len(line) <= 100 and not any(sign in line for sign in ("#", '"', ">>>")):
+                found.append(line)
+    draw.shuffle(found)
+    return found
+
+
+def code(draw: random.Random) -> Iterator[Row]:
+    yield from ({"text": line} for line in _lines(draw, CODE))
+
+
+def prose(draw: random.Random) -> Iterator[Row]:
+    yield from ({"text": line} for line in _lines(draw, PROSE))
+
+
+def numbers(draw: random.Random) -> Iterator[Row]:
+    """Sums, dates, measures and hexadecimal, as tables and logs have them."""
+    while True:
+        a, b = draw.randint(0, 10 ** draw.randint(1, 7)), draw.randint(0, 10 ** draw.randint(1, 5))
+        yield {"text": f"{a} + {b} = {a + b}"}
+        yield {"text": f"{draw.randint(1900, 2030)}-{draw.randint(1, 12):02}-{draw.randint(1, 28):02} {a / 1000:.3f}"}
+        yield {"text": f"0x{a:08x} {b / 7:.6e}"}
+
+
+# first and last letters of Greek, Cyrillic, Arabic, Devanagari, kana, Han and of the common emoji
+BLOCKS = ((0x3B1, 0x3C9), (0x430, 0x44F), (0x627, 0x64A), (0x905, 0x939), (0x3042, 0x3093), (0x4E00, 0x9FA5),
+          (0x1F600, 0x1F64F))  # fmt: skip
+
+
+def scripts(draw: random.Random) -> Iterator[Row]:
+    """Words of random letters, a script a line: no language, but what a tokenizer that never saw them must write."""
+    while True:
+        first, last = draw.choice(BLOCKS)
+        words = ("".join(chr(draw.randint(first, last)) for _ in range(draw.randint(2, 8))) for _ in range(6))
+        yield {"text": " ".join(words)}
+
+
+PROSE, CODE = 0, 1
 
 
 def _labelled(file: Path) -> Iterator[tuple[int, str]]:
@@ -109,9 +145,9 @@ def _labelled(file: Path) -> Iterator[tuple[int, str]]:
             prose.update(range(first.lineno, (first.end_lineno or first.lineno) + 1))
     for number, line in enumerate(text.splitlines(), 1):
         if number in prose:
-            yield 0, line.strip()
+            yield PROSE, line.strip()
         elif number not in strings:
-            yield 1, line.strip()
+            yield CODE, line.strip()
 
 
 MADE: dict[str, Callable[[random.Random], Iterator[Row]]] = {
@@ -119,4 +155,8 @@ MADE: dict[str, Callable[[random.Random], Iterator[Row]]] = {
     "reverse": turned,
     "toy-translation": translated,
     "code-or-prose": code_or_prose,
+    "code": code,
+    "prose": prose,
+    "numbers": numbers,
+    "scripts": scripts,
 }
