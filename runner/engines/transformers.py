@@ -81,13 +81,17 @@ def _finetune(recipe: Recipe, first: dict[str, Any]) -> dict[str, Any]:
     config = {key: value for key, value in first.items() if key not in _FIRST}
     if "num_train_epochs" in own and "max_steps" not in own:
         config.pop("max_steps", None)
-    return config | own | {
-        "objective": FINETUNES[recipe.kind],
-        "part": "finetune",
-        "base_model": f"./{OUTPUT}",
-        "tokenizer_config": f"./{OUTPUT}",
-        "output_dir": f"./{FINETUNED}",
-    }
+    return (
+        config
+        | own
+        | {
+            "objective": FINETUNES[recipe.kind],
+            "part": "finetune",
+            "base_model": f"./{OUTPUT}",
+            "tokenizer_config": f"./{OUTPUT}",
+            "output_dir": f"./{FINETUNED}",
+        }
+    )
 
 
 def failure(log: str) -> str | None:

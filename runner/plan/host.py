@@ -15,6 +15,8 @@ GIB = 2**30
 # this CPU build over the 23 smoke runs (data/measured/cpu.csv): 0.82 for a causal trainer, a little more with TRL's
 # and with DeepSpeed.
 PROCESS = 0.82
+# The same of jobs/trainer, which hides what it does not use from transformers: 0.40 after its imports, measured likewise.
+TRAINER = 0.40
 TRL = 0.03
 DEEPSPEED = 0.02
 # A process that uses CUDA holds the driver's and the libraries' host side on top: 1.7 GiB of 2.0 in pytorch/pytorch
@@ -54,8 +56,12 @@ def host_ram(recipe: Recipe, w: Workload) -> Store:
     return Store(Estimate(total, total * low, total * high), parts, w.box.ram_gib * w.box.nodes)
 
 
-def _processes(w: Workload) -> float:
-    each = PROCESS + (TRL if w.objective not in ("sft", "pretrain") else 0.0)
+def _processes(recipe: Recipe, w: Workload) -> float:
+    each = (
+        TRAINER
+        if recipe.engine == "transformers"
+        else PROCESS + (TRL if w.objective not in ("sft", "pretrain") else 0.0)
+    )
     each += DEEPSPEED if w.sharding.engine == "deepspeed" else 0.0
     return w.ranks * (each + (CUDA if w.box.gpus else 0.0))
 
@@ -64,13 +70,13 @@ def _prepare(recipe: Recipe, w: Workload) -> dict[str, float]:
     """One rank of a node tokenizes while the others wait (axolotl utils/data/lock.py); streams need no workers."""
     streams = recipe.values.get("pretraining_dataset") or recipe.values.get("streaming")
     workers = 0 if streams else int(recipe.values.get("dataset_num_proc") or w.box.cores)
-    return {"processes": _processes(w), "workers": MAP_WORKER * workers * w.box.nodes if workers > 1 else 0.0}
+    return {"processes": _processes(recipe, w), "workers": MAP_WORKER * workers * w.box.nodes if workers > 1 else 0.0}
 
 
 def _load(recipe: Recipe, w: Workload) -> dict[str, float]:
     """What is loaded goes to its GPU tensor by tensor; under FSDP the model is made in RAM first, by every rank unless
     `cpu_ram_efficient_loading` (axolotl loaders/model.py, _set_device_map_config)."""
-    parts = {"processes": _processes(w)}
+    parts = {"processes": _processes(recipe, w)}
     if recipe.architecture is None:
         # safetensors maps the files; on a CPU each rank's weights are a copy of what is mapped
         parts["checkpoint"] = _file_bytes(recipe, w) / GIB
@@ -83,7 +89,7 @@ def _load(recipe: Recipe, w: Workload) -> dict[str, float]:
 
 
 def _train(recipe: Recipe, w: Workload) -> dict[str, float]:
-    parts = {"processes": _processes(w), **_held(w)}
+    parts = {"processes": _processes(recipe, w), **_held(w)}
     loaders = int(recipe.values.get("dataloader_num_workers") or 0)
     parts["workers"] = LOADER_WORKER * loaders * w.ranks
     if not w.box.gpus:
@@ -121,7 +127,7 @@ def _on_cpu(w: Workload) -> dict[str, float]:
 def _save(recipe: Recipe, w: Workload) -> dict[str, float]:
     """ZeRO-3 and FSDP gather the whole model on rank 0, in 16 bits and as it is kept (accelerate, get_state_dict);
     elsewhere safetensors copies one file's tensors from the GPU (safetensors/torch.py, _flatten_as_ptr)."""
-    parts = {"processes": _processes(w), **_held(w)}
+    parts = {"processes": _processes(recipe, w), **_held(w)}
     if not w.box.gpus:
         parts |= {name: w.ranks * size / GIB for name, size in _on_cpu(w).items()}
     count = base_parameters(w)

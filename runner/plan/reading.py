@@ -11,6 +11,7 @@ from runner.facts.families import architecture_of
 from runner.plan.keys import fsdp_section, section
 from runner.plan.optimizers import find_optimizer
 from runner.plan.sharding import read_sharding
+from runner.plan.trainer_names import in_axolotls_names
 from runner.plan.workload import (
     Adapter,
     Attention,
@@ -57,7 +58,7 @@ def planned_config(recipe: Recipe) -> dict[str, Any]:
 
 def read_workload(recipe: Recipe, box: Box | None = None) -> Workload:
     """`box` instead of the recipe's own. Raises Unplannable, and ValueError where the config makes no sense."""
-    box = box or recipe.box
+    box, recipe = box or recipe.box, in_axolotls_names(recipe)
     return workload_of(recipe.kind, recipe.values, architecture_of(planned_config(recipe)), box, ranks(recipe, box))
 
 
@@ -129,7 +130,8 @@ def _objective(kind: str, values: dict[str, Any]) -> Objective:
     }  # fmt: skip
     if values.get("rl") in known:
         return known[values["rl"]]
-    return "pretrain" if kind == "pretrain" else "sft"
+    scratch = kind in ("pretrain", "causal-lm", "masked-lm") or values.get("objective") == "span-corruption"
+    return "pretrain" if scratch else "sft"
 
 
 def _reference(objective: str, values: dict[str, Any], adapter: Adapter | None) -> Literal["none", "adapter", "copy"]:

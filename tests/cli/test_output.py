@@ -213,7 +213,7 @@ def test_render_writes_what_it_prints(bench: Bench, invoke: Invoke) -> None:
     out = bench.project.root / "sub/out"
     written = {str(p.relative_to(out)): p for p in out.rglob("*") if p.is_file()}
     assert set(written) == {"launch.sh", "axolotl.yaml", "merge.yaml", "jobs/axolotl_plugin.py", "jobs/meter.py"}
-    assert said.out == "4 files in sub/out\n"
+    assert said.out == "5 files in sub/out\n"
     assert os.access(written["launch.sh"], os.X_OK)
     assert not os.access(written["axolotl.yaml"], os.X_OK)
     for name, file in written.items():

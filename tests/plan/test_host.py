@@ -39,7 +39,8 @@ def test_the_smoke_runs_of_every_recipe_within_a_quarter() -> None:
     """The table is of real runs on this project's two-core machine; the target is the issue's."""
     with (shipped("data") / "measured" / "cpu.csv").open(newline="") as stream:
         rows = {row["recipe"]: row for row in csv.DictReader(stream) if row["profile"] == "smoke"}
-    assert set(rows) == {PROJECT.recipe_name(f) for f in PROJECT.all_recipes()}
+    trained = {PROJECT.recipe_name(f) for f in PROJECT.all_recipes() if "\nkind: tokenizer\n" not in f.read_text()}
+    assert set(rows) == trained
     off = {}
     for name, row in rows.items():
         recipe = shipped_recipe(name, profile="smoke")

@@ -18,7 +18,8 @@ RECIPES = {f: compose(Project(ROOT), f) for f in Project(ROOT).all_recipes()}
 
 
 def test_the_kinds() -> None:
-    assert kind_names() == ["causal-lm", "dpo", "finetune", "moe", "pretrain", "reward", "rlhf"]
+    found = ["causal-lm", "dpo", "finetune", "masked-lm", "moe", "pretrain", "reward", "rlhf", "seq2seq", "tokenizer"]
+    assert kind_names() == found
     # a schema without `x-runner` describes something else
     assert (ROOT / "schemas" / "plan.schema.json").is_file()
 

@@ -11,7 +11,7 @@ import numpy as np
 
 def lengths(inputs: int, noise_density: float, mean_span: float) -> tuple[int, int]:
     """How many raw tokens make an input of at most `inputs` tokens, and the length of the target: (raw, targets)."""
-    raw = inputs
+    raw = 2
     while sizes(raw + 1, noise_density, mean_span)[0] <= inputs:
         raw += 1
     return raw, sizes(raw, noise_density, mean_span)[1]

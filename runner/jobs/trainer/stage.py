@@ -6,12 +6,13 @@ from pathlib import Path
 from typing import Any
 
 from meter import Meter, MetricsCallback
-from transformers.trainer import Trainer
+from transformers.trainer_callback import TrainerCallback
 from transformers.trainer_utils import get_last_checkpoint, set_seed
 from transformers.training_args import TrainingArguments
 
 from . import objectives
 from .interrupts import Interrupts
+from .lean import LeanTrainer
 from .parameters import counts
 from .settings import Settings
 
@@ -21,8 +22,8 @@ TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "special_tokens_ma
                    "vocab.json", "merges.txt", "vocab.txt", "spiece.model", "tokenizer.model", "chat_template.jinja")  # fmt: skip
 
 
-def run(settings: Settings) -> int:
-    """The exit code: 0, or that of the signal after which it saved and ended."""
+def run(settings: Settings, *more: TrainerCallback) -> int:
+    """The exit code: 0, or that of the signal after which it saved and ended. `more` callbacks may look on."""
     args = TrainingArguments(**settings.arguments)
     output = Path(args.output_dir)
     if finished(output):
@@ -32,7 +33,7 @@ def run(settings: Settings) -> int:
     task = objectives.load(settings, args)
     if not hasattr(task.train, "seq_len"):
         args.include_num_input_tokens_seen = "all"  # rows of all lengths, to be counted
-    trainer = Trainer(
+    trainer = LeanTrainer(
         model=task.model,
         args=args,
         data_collator=task.collate,
@@ -47,7 +48,7 @@ def run(settings: Settings) -> int:
     trainer.callback_handler.callbacks[:] = [
         c for c in trainer.callback_handler.callbacks if type(c).__name__ != "PrinterCallback"
     ]
-    for callback in (meter, report, interrupts):
+    for callback in (meter, report, interrupts, *more):
         trainer.add_callback(callback)
     trainer.train(resume_from_checkpoint=get_last_checkpoint(output) if output.is_dir() else None)
     if interrupts.asked:

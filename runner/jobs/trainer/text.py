@@ -13,7 +13,7 @@ from .sources import texts as texts_of
 from .splits import DEFAULT, drawn
 
 FOLDER = "prepared"
-BATCH = 256
+BATCH = 32  # documents; what the tokenizer says of a batch takes a hundred times its text
 
 
 def prepare(settings: Settings) -> Path:
