@@ -201,21 +201,18 @@ def describe_outputs(recipe: Recipe, run: Path) -> tuple[list[dict[str, Any]], l
     return found, missing
 
 
+_OUTPUT_SUFFIXES = (
+    ".safetensors", ".bin", ".json", ".jinja", ".model", ".txt", ".pt",  # models and tokenizers
+    ".csv", ".md", ".png", ".svg",  # tables and figures
+)  # fmt: skip
+
+
 def _output_files(path: Path) -> Iterator[Path]:
     """A model directory's own files: not its checkpoints, logs, or a merged model inside an adapter's directory."""
     if not path.is_dir():
         return
     for file in sorted(path.iterdir()):
-        if file.is_file() and file.suffix in (
-            ".safetensors",
-            ".bin",
-            ".json",
-            ".jinja",
-            ".model",
-            ".txt",
-            ".pt",
-            ".csv",
-        ):
+        if file.is_file() and file.suffix in _OUTPUT_SUFFIXES:
             yield file
 
 

@@ -14,6 +14,12 @@ OUTPUT = "output"
 PACKAGE = "trainer"
 # a line of the job's own, where it knows what is wrong
 SAID = "trainer: error: "
+# what the second stage of a kind learns, and where it leaves it
+FINETUNES = {"masked-lm": "classification", "seq2seq": "text-to-text"}
+FINETUNED = "finetuned"
+# keys of the first stage that mean its model and its data
+_FIRST = ("architecture", "prepared", "tokenizer_config", "datasets", "test_datasets", "val_set_size", "generation",
+          "mlm_probability", "mask_replace_prob", "random_replace_prob", "noise_density", "mean_noise_span_length")  # fmt: skip
 
 
 def jobs(recipe: Recipe) -> tuple[str, ...]:
@@ -26,6 +32,8 @@ def steps(recipe: Recipe) -> tuple[Step, ...]:
     if recipe.tiny is not None:
         found.append(Step("build", "a tokenizer and text to stand in for the real ones"))
     found.append(Step("train", objective(recipe)))
+    if "finetune" in recipe.values:
+        found.append(Step("finetune", FINETUNES[recipe.kind]))
     return tuple(found)
 
 
@@ -35,11 +43,14 @@ def objective(recipe: Recipe) -> str:
 
 def context(recipe: Recipe) -> dict[str, Any]:
     cpu = recipe.box.gpus == 0
+    config = _config(recipe, cpu)
     return {
-        "config": _config(recipe, cpu),
+        "config": config,
+        "finetune": _finetune(recipe, config) if "finetune" in recipe.values else None,
         "ranks": max(1, recipe.box.total_gpus),
         "cpu": cpu,
-        "threads": 0,  # one process, so that torch may take every core
+        # one process, so that torch may take every core; but smoke runs two recipes at a time
+        "threads": int(recipe.profile == "smoke"),
         "online": recipe.profile != "smoke",
         "tiny": asdict(recipe.tiny) if recipe.tiny is not None else None,  # the spec that jobs/build_tiny.py reads
     }
@@ -47,7 +58,8 @@ def context(recipe: Recipe) -> dict[str, Any]:
 
 def _config(recipe: Recipe, cpu: bool) -> dict[str, Any]:
     """The recipe's keys as they stand, plus the few that are the runner's to set."""
-    config: dict[str, Any] = {"objective": objective(recipe), **recipe.values}
+    config: dict[str, Any] = {"objective": objective(recipe)}
+    config |= {key: value for key, value in recipe.values.items() if key != "finetune"}
     if recipe.architecture is not None:
         config["architecture"] = recipe.architecture
     if recipe.prepared is not None:
@@ -61,6 +73,25 @@ def _config(recipe: Recipe, cpu: bool) -> dict[str, Any]:
     if cpu:
         config |= {"use_cpu": True, "dataloader_pin_memory": False}
     return config
+
+
+def _finetune(recipe: Recipe, first: dict[str, Any]) -> dict[str, Any]:
+    """The second stage: the first one's keys where it has none of its own, from the model that the first one leaves."""
+    own = recipe.values["finetune"]
+    config = {key: value for key, value in first.items() if key not in _FIRST}
+    if "num_train_epochs" in own and "max_steps" not in own:
+        config.pop("max_steps", None)
+    return (
+        config
+        | own
+        | {
+            "objective": FINETUNES[recipe.kind],
+            "part": "finetune",
+            "base_model": f"./{OUTPUT}",
+            "tokenizer_config": f"./{OUTPUT}",
+            "output_dir": f"./{FINETUNED}",
+        }
+    )
 
 
 def failure(log: str) -> str | None:

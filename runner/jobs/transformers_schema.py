@@ -81,7 +81,9 @@ def main() -> None:
         default = field.default
         if default is not dataclasses.MISSING and default is not None:
             found["default"] = default.value if isinstance(default, enum.Enum) else default
-        properties[field.name] = found
+        # `null` takes a key away, in a profile or by `--set`
+        options = found.pop("anyOf", None) or [{k: found.pop(k) for k in list(found) if k != "default"}]
+        properties[field.name] = {"anyOf": [*(o for o in options if o != {"type": "null"}), {"type": "null"}], **found}
     json.dump({"version": transformers.__version__, "schema": {"properties": properties, "$defs": {}}}, sys.stdout)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -171,7 +172,12 @@ def _execute(
         watch(progress)
 
     ended = launch(
-        run, follow, environment={"RUNNER_ENV": str(environment(load_engine(recipe.engine).ENVIRONMENT).path)}
+        run,
+        follow,
+        environment={
+            "RUNNER_ENV": str(environment(load_engine(recipe.engine).ENVIRONMENT).path),
+            "RUNNER_PYTHON": sys.executable,  # for steps that only draw what the engine found
+        },
     )
     metrics = final_metrics(run)
     outcome = _judge(recipe, run, ended, parts[-1] if parts else "start", metrics)

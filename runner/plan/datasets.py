@@ -20,6 +20,8 @@ from runner.recipe.resolve import Recipe
 # text of a local file that is read for lengths: a few milliseconds
 _SAMPLE_BYTES = 200_000
 GIB = 2**30
+# rows that are made where a recipe does not say how many
+GENERATED = 1000
 _PART = re.compile(r"(?P<name>[\w.-]+)(?:\[(?P<slice>[^\]]*)\])?")
 
 
@@ -68,6 +70,8 @@ def _tokenizer_folder(recipe: Recipe) -> Path | None:
 
 
 def _source(entry: dict[str, Any], reader: _Reader) -> Source:
+    if "generate" in entry:  # made by the run itself, as many as it says (runner/jobs/trainer/generated.py)
+        return Source(str(entry["generate"]), int(entry.get("rows") or GENERATED), None)
     name = str(entry.get("path") or "")
     files = local_files(entry)
     found = _from_files(name, entry, files, reader) if files else _from_facts(name, entry)

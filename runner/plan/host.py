@@ -17,6 +17,8 @@ GIB = 2**30
 PROCESS = 0.82
 # a stage of a DeepSpeed pipeline, which imports no Axolotl: phase2/parallel-pipeline in smoke
 PIPELINE = 0.64
+# The same of jobs/trainer, which hides what it does not use from transformers: 0.40 after its imports, likewise.
+TRAINER = 0.40
 TRL = 0.03
 DEEPSPEED = 0.02
 # A process that uses CUDA holds the driver's and the libraries' host side on top: 1.7 GiB of 2.0 in pytorch/pytorch
@@ -56,11 +58,14 @@ def host_ram(recipe: Recipe, w: Workload) -> Store:
     return Store(Estimate(total, total * low, total * high), parts, w.box.ram_gib * w.box.nodes)
 
 
-def _processes(w: Workload) -> float:
+def _processes(recipe: Recipe, w: Workload) -> float:
     if w.stages > 1:
-        return w.ranks * (PIPELINE + (CUDA if w.box.gpus else 0.0))
-    each = PROCESS + (TRL if w.objective not in ("sft", "pretrain") else 0.0)
-    each += DEEPSPEED if w.sharding.engine == "deepspeed" else 0.0
+        each = PIPELINE
+    elif recipe.engine == "transformers":
+        each = TRAINER
+    else:
+        each = PROCESS + (TRL if w.objective not in ("sft", "pretrain") else 0.0)
+        each += DEEPSPEED if w.sharding.engine == "deepspeed" else 0.0
     return w.ranks * (each + (CUDA if w.box.gpus else 0.0))
 
 
@@ -69,13 +74,13 @@ def _prepare(recipe: Recipe, w: Workload) -> dict[str, float]:
     streams = recipe.prepared or recipe.values.get("pretraining_dataset") or recipe.values.get("streaming")
     streams = streams or w.stages > 1
     workers = 0 if streams else int(recipe.values.get("dataset_num_proc") or w.box.cores)
-    return {"processes": _processes(w), "workers": MAP_WORKER * workers * w.box.nodes if workers > 1 else 0.0}
+    return {"processes": _processes(recipe, w), "workers": MAP_WORKER * workers * w.box.nodes if workers > 1 else 0.0}
 
 
 def _load(recipe: Recipe, w: Workload) -> dict[str, float]:
     """What is loaded goes to its GPU tensor by tensor; under FSDP the model is made in RAM first, by every rank unless
     `cpu_ram_efficient_loading` (axolotl loaders/model.py, _set_device_map_config)."""
-    parts = {"processes": _processes(w)}
+    parts = {"processes": _processes(recipe, w)}
     if recipe.architecture is None:
         # safetensors maps the files; on a CPU each rank's weights are a copy of what is mapped
         parts["checkpoint"] = _file_bytes(recipe, w) / GIB
@@ -88,7 +93,7 @@ def _load(recipe: Recipe, w: Workload) -> dict[str, float]:
 
 
 def _train(recipe: Recipe, w: Workload) -> dict[str, float]:
-    parts = {"processes": _processes(w), **_held(w)}
+    parts = {"processes": _processes(recipe, w), **_held(w)}
     loaders = int(recipe.values.get("dataloader_num_workers") or 0)
     parts["workers"] = LOADER_WORKER * loaders * w.ranks
     if not w.box.gpus:
@@ -127,7 +132,7 @@ def _on_cpu(w: Workload) -> dict[str, float]:
 def _save(recipe: Recipe, w: Workload) -> dict[str, float]:
     """ZeRO-3 and FSDP gather the whole model on rank 0, in 16 bits and as it is kept (accelerate, get_state_dict);
     elsewhere safetensors copies one file's tensors from the GPU (safetensors/torch.py, _flatten_as_ptr)."""
-    parts = {"processes": _processes(w), **_held(w)}
+    parts = {"processes": _processes(recipe, w), **_held(w)}
     if not w.box.gpus:
         parts |= {name: w.ranks * size / GIB for name, size in _on_cpu(w).items()}
     count = base_parameters(w)

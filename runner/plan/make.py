@@ -14,6 +14,7 @@ from runner.plan.pipeline import notes as pipeline_notes
 from runner.plan.reading import read_workload
 from runner.plan.speed import speed
 from runner.plan.steps import length_of
+from runner.plan.trainer_names import in_axolotls_names
 from runner.plan.types import Cost, Length, Plan, Speed
 from runner.plan.workload import Workload
 from runner.project import find_project
@@ -34,6 +35,7 @@ def make_plan(
     Raises Unplannable where the model is not known without the network, ValueError where its config makes no sense.
     """
     fitted = fitted or load_efficiency(find_project().root)
+    recipe = in_axolotls_names(recipe)
     w = read_workload(recipe, box)
     length = length_of(recipe, w)
     worst = fullest(w)
@@ -60,7 +62,7 @@ def make_plan(
         speed=fast,
         length=length,
         cost=_cost(w, fast, length, w.box.price_usd_per_hour if price is None else price),
-        notes=_notes(w),
+        notes=(*_notes(w), *_of_stages(recipe)),
     )
 
 
@@ -75,6 +77,10 @@ def _cost(w: Workload, fast: Speed | None, length: Length, price: float) -> Cost
     watts = w.box.facts.watts if w.box.facts is not None else 0.0
     kilowatts = w.box.total_gpus * (watts * POWER_SHARE + HOST_WATTS_PER_GPU) / 1000
     return Cost(hours, hours.times(price) if price else None, hours.times(kilowatts), price)
+
+
+def _of_stages(recipe: Recipe) -> tuple[str, ...]:
+    return ("the second stage, `finetune`, is not counted",) if "finetune" in recipe.doc.keys else ()
 
 
 def _notes(w: Workload) -> tuple[str, ...]:

@@ -14,6 +14,7 @@ from runner.plan.keys import fsdp_section, section
 from runner.plan.optimizers import find_optimizer
 from runner.plan.pipeline import translated
 from runner.plan.sharding import read_sharding
+from runner.plan.trainer_names import in_axolotls_names
 from runner.plan.workload import (
     Adapter,
     Attention,
@@ -63,6 +64,7 @@ def read_workload(recipe: Recipe, box: Box | None = None) -> Workload:
     box = box or recipe.box
     if recipe.engine == "deepspeed_pipeline":
         return _pipeline(recipe, box)
+    recipe = in_axolotls_names(recipe)
     return workload_of(recipe.kind, recipe.values, architecture_of(planned_config(recipe)), box, ranks(recipe, box))
 
 
@@ -154,7 +156,8 @@ def _objective(kind: str, values: dict[str, Any]) -> Objective:
     }  # fmt: skip
     if values.get("rl") in known:
         return known[values["rl"]]
-    return "pretrain" if kind == "pretrain" else "sft"
+    scratch = kind in ("pretrain", "causal-lm", "masked-lm") or values.get("objective") == "span-corruption"
+    return "pretrain" if scratch else "sft"
 
 
 def _reference(objective: str, values: dict[str, Any], adapter: Adapter | None) -> Literal["none", "adapter", "copy"]:

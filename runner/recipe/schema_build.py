@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -124,8 +125,10 @@ def engine_properties(raw: Json, words: Json) -> Json:
 def kind_schema(kind: str, spec: Json, header: Json, engine: Engine | None) -> Json:
     """The closed schema of one kind: header, then its own keys, then its engine's where that publishes a schema."""
     known = {**header["own"], **(engine.words.get("own", {}) if engine else {})}
-    own = {key: known[key] for key in spec.get("own", ())}
-    properties = {**header["common"], **own, **spec.get("keys", {}), **(engine.properties if engine else {})}
+    own = _own(spec.get("own", ()), known, (*header["own"], *spec.get("required", ())))
+    stages = {name: _stage(stage, known, engine) for name, stage in spec.get("stages", {}).items()}
+    engines = engine.properties if engine else {}
+    properties = {**header["common"], **own, **spec.get("keys", {}), **stages, **engines}
     properties["kind"] = {**properties["kind"], "const": kind}
     for key in spec.get("without", ()):
         properties.pop(key, None)
@@ -149,6 +152,33 @@ def kind_schema(kind: str, spec: Json, header: Json, engine: Engine | None) -> J
         "required": ["recipe", "kind", "title", *spec.get("required", ())],
         "additionalProperties": False,
         "properties": properties,
+    }
+
+
+def _own(names: Iterable[str | dict[str, str]], known: Json, required: Iterable[str]) -> Json:
+    """`datasets` by that name, or `{datasets: pair_datasets}`: what the kind means by it. A key that may be left out
+    may be `null` too, which takes it away in a profile or by `--set`."""
+    pairs = [(name, name) if isinstance(name, str) else next(iter(name.items())) for name in names]
+    return {key: known[source] if key in required else _or_null(known[source]) for key, source in pairs}
+
+
+def _or_null(schema: Json) -> Json:
+    types = schema["type"] if isinstance(schema["type"], list) else [schema["type"]]
+    more = {"enum": [*schema["enum"], None]} if "enum" in schema else {}
+    return schema if "null" in types else {**schema, **more, "type": [*types, "null"]}
+
+
+def _stage(spec: Json, known: Json, engine: Engine | None) -> Json:
+    """A later stage of the same run: a mapping of what differs from the first, and of the stage's own keys."""
+    return {
+        "type": "object",
+        "required": spec.get("required", []),
+        "additionalProperties": False,
+        "properties": {
+            **_own(spec.get("own", ()), known, spec.get("required", ())),
+            **(engine.properties if engine else {}),
+        },
+        "description": spec["description"],
     }
 
 

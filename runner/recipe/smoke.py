@@ -75,6 +75,8 @@ def smoke(project: Project, doc: Document, model: Model | None) -> tuple[Documen
             tokenizer = root.value.get("tokenizer_config") if isinstance(root.value, dict) else None
             if tokenizer is not None and _from_need(tokenizer):
                 tiny = None  # prepared data comes with its own
+            elif "tokenizer_config" not in doc.keys and profile.get("trains_tokenizer"):
+                tiny = None  # the run trains one on its own text
             else:
                 root = merge(root, make_node({"tokenizer_config": tiny.path}, ORIGIN))
     return replace(doc, root=merge(root, doc.wishes) if doc.wishes else root), tiny

@@ -29,7 +29,7 @@ from transformers.pytorch_utils import Conv1D
 def build(given):
     config = AutoConfig.for_model(**given)
     named = (given.get("architectures") or [None])[0]
-    auto = {"bert": "AutoModelForMaskedLM", "roberta": "AutoModelForMaskedLM", "t5": "AutoModelForSeq2SeqLM",
+    auto = {"bert": "AutoModelForMaskedLM", "roberta": "AutoModelForMaskedLM", "t5": "AutoModelForSeq2SeqLM", "marian": "AutoModelForSeq2SeqLM",
             "llava": "AutoModelForImageTextToText"}.get(given["model_type"], "AutoModelForCausalLM")
     with torch.device("meta"):
         if named and given["model_type"] in ("bert", "roberta"):
@@ -82,6 +82,9 @@ TINY = {
 }
 GPT = {"vocab_size": 320, "n_embd": 64, "n_layer": 3, "n_head": 4, "n_positions": 128}
 NO_KV = {k: v for k, v in TINY.items() if k != "num_key_value_heads"}
+MARIAN = {"vocab_size": 320, "d_model": 64, "encoder_layers": 2, "decoder_layers": 2, "encoder_attention_heads": 4,
+          "decoder_attention_heads": 4, "encoder_ffn_dim": 128, "decoder_ffn_dim": 128, "max_position_embeddings": 40,
+          "pad_token_id": 0, "decoder_start_token_id": 0}  # fmt: skip
 T5 = {"vocab_size": 320, "d_model": 64, "d_ff": 96, "d_kv": 24, "num_layers": 3, "num_heads": 4}
 EXPERTS = {"moe_intermediate_size": 40, "num_experts_per_tok": 2, "num_experts": 6}
 CLIP = {
@@ -141,6 +144,8 @@ SMALL: list[Config] = [
         "Model", "ForMaskedLM", "ForSequenceClassification", "ForTokenClassification", "ForMultipleChoice"))),
     *family("t5", T5, {"num_decoder_layers": 2}, *({"feed_forward_proj": f"gated-{act}"} for act in ("gelu", "silu"))),
     *family("t5", T5, {"relative_attention_num_buckets": 8}),
+    *family("marian", MARIAN, {"decoder_layers": 3}, {"tie_word_embeddings": False}, {"activation_function": "relu"}),
+    *family("marian", MARIAN, {"encoder_ffn_dim": 96, "decoder_ffn_dim": 160}, {"decoder_attention_heads": 2}),
     *family("llava", {"text_config": TINY, "vision_config": CLIP}, {"vision_feature_layer": [-2, -5]}),
     *family("llava", {"text_config": {"model_type": "phi", **TINY}, "vision_config": CLIP}),
     *family("llava", {"text_config": {"model_type": "gemma", **TINY}}, {"multimodal_projector_bias": False}),

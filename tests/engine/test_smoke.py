@@ -17,6 +17,8 @@ from tests.engine.conftest import Smoke
 
 RECIPES = recipes_of("axolotl")
 PREFERENCE = ["phase4/dpo-13b", "phase4/dpo-34b", "phase4/orpo-13b", "phase4/kto-13b"]
+# trains tokenizers, which have no loss
+COMPARED = ["phase1/tokenizers"]
 # rewards are sampled a few answers at a time and say little in a dozen steps; that they are there and finite is tested
 SAMPLED = ["phase4/rlhf-13b"]
 
@@ -37,7 +39,7 @@ def test_it_finishes_and_learns(smoked: Smoke, recipe: str) -> None:
     assert record["engine"]["versions"]["axolotl"] == "0.19.0"
     metrics = record["metrics"]
     assert metrics["step"] == metrics["max_steps"] > 0
-    if recipe not in SAMPLED:
+    if recipe not in (*SAMPLED, *COMPARED):
         assert metrics["loss"] < 0.8 * metrics["first_loss"]
     for output in record["outputs"]:
         assert output["bytes"] > 0

@@ -17,8 +17,8 @@ class Blocks(torch.utils.data.Dataset):  # type: ignore[type-arg]
     """Blocks of one split. torch's loader asks `__getitems__` for all rows of a batch at once, which is then collated
     already: [rows, length] as int64."""
 
-    def __init__(self, shards: Shards) -> None:
-        self.shards = shards
+    def __init__(self, shards: Shards, seq_len: int) -> None:
+        self.shards, self.seq_len = shards, seq_len  # tokens of a row as the model sees it
         self.width = shards.length + shards.extra
 
     def __len__(self) -> int:
@@ -34,8 +34,11 @@ class Blocks(torch.utils.data.Dataset):  # type: ignore[type-arg]
         return torch.from_numpy(rows)
 
 
-def load_blocks(settings: Settings, length: int, *, extra: int = 0) -> tuple[Blocks, Blocks, dict[str, Any]]:
-    """Train, validation and the manifest. Text becomes shards of the run first. Raises BadShards, BadSettings."""
+def load_blocks(
+    settings: Settings, length: int, *, extra: int = 0, used: int = 0
+) -> tuple[Blocks, Blocks, dict[str, Any]]:
+    """Train, validation and the manifest; `used` positions of `length` are the objective's own. Text becomes shards of
+    the run first. Raises BadShards, BadSettings."""
     folder = Path(settings.own.get("prepared") or prepare(settings))
     manifest = read_manifest(folder)
     splits = []
@@ -45,5 +48,5 @@ def load_blocks(settings: Settings, length: int, *, extra: int = 0) -> tuple[Blo
             raise BadSettings(
                 f"{folder}: the split `{split}` has {shards.tokens:,} tokens, less than one block of {length + extra}"
             )
-        splits.append(Blocks(shards))
+        splits.append(Blocks(shards, length + used))
     return splits[0], splits[1], manifest

@@ -2,18 +2,17 @@
 
 from typing import Any
 
-from transformers.models.auto.configuration_auto import AutoConfig
 from transformers.models.auto.modeling_auto import AutoModelForCausalLM
 
 from .blocks import load_blocks
 from .objectives import Task
 from .settings import BadSettings, Settings
+from .tokens import new_config
 
 
 def load(settings: Settings, args: Any) -> Task:
     train, validation, manifest = load_blocks(settings, settings.own["sequence_len"], extra=1)
-    config = dict(settings.own["architecture"])
-    config = AutoConfig.for_model(config.pop("model_type"), **config)
+    config = new_config(settings)
     config.use_cache = False
     if config.vocab_size < manifest["vocab_size"]:
         raise BadSettings(

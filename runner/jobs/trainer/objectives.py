@@ -11,7 +11,7 @@ from .settings import Settings
 @dataclass(frozen=True, slots=True)
 class Task:
     """What the trainer needs of an objective. `score(trainer)` adds figures after the last evaluation, such as those
-    of real generation."""
+    of real generation; a `tokenizer` is saved beside the model in place of a copy of the recipe's."""
 
     model: Any
     train: Any
@@ -20,6 +20,7 @@ class Task:
     compute_metrics: Callable[[Any], dict[str, float]] | None = None
     preprocess_logits: Callable[[Any, Any], Any] | None = None
     score: Callable[[Any], dict[str, float]] | None = None
+    tokenizer: Any = None
 
 
 def load(settings: Settings, args: Any) -> Task:

@@ -10,7 +10,8 @@ import yaml
 OWN = frozenset(
     {
         "objective", "part", "architecture", "base_model", "tokenizer_config", "prepared", "datasets", "test_datasets",
-        "val_set_size", "sequence_len",
+        "val_set_size", "sequence_len", "mlm_probability", "mask_replace_prob", "random_replace_prob",
+        "noise_density", "mean_noise_span_length", "generation",
     }
 )  # fmt: skip
 
@@ -38,12 +39,12 @@ class Settings:
     def from_hub(self) -> bool:
         """Whether the `datasets` library is needed: for what is no local JSON or text file."""
         listed = [*self.own.get("datasets", ()), *self.own.get("test_datasets", ())]
-        return any(local_file(item) is None for item in listed)
+        return any("path" in item and local_file(item) is None for item in listed)
 
 
 def local_file(item: dict[str, Any]) -> Path | None:
     """The JSON-lines or text file that a dataset names; None where it is another format, or the hub's."""
-    path = Path(str(item["path"]))
+    path = Path(str(item.get("path", "")))
     return path if path.suffix in (".jsonl", ".txt") and path.is_absolute() else None
 
 

@@ -6,12 +6,13 @@ from pathlib import Path
 from typing import Any
 
 from meter import Meter, MetricsCallback
-from transformers.trainer import Trainer
+from transformers.trainer_callback import TrainerCallback
 from transformers.trainer_utils import get_last_checkpoint, set_seed
 from transformers.training_args import TrainingArguments
 
 from . import objectives
 from .interrupts import Interrupts
+from .lean import LeanTrainer
 from .parameters import counts
 from .settings import Settings
 
@@ -21,8 +22,8 @@ TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "special_tokens_ma
                    "vocab.json", "merges.txt", "vocab.txt", "spiece.model", "tokenizer.model", "chat_template.jinja")  # fmt: skip
 
 
-def run(settings: Settings) -> int:
-    """The exit code: 0, or that of the signal after which it saved and ended."""
+def run(settings: Settings, *more: TrainerCallback) -> int:
+    """The exit code: 0, or that of the signal after which it saved and ended. `more` callbacks may look on."""
     args = TrainingArguments(**settings.arguments)
     output = Path(args.output_dir)
     if finished(output):
@@ -30,7 +31,9 @@ def run(settings: Settings) -> int:
         return 0
     set_seed(args.seed)
     task = objectives.load(settings, args)
-    trainer = Trainer(
+    if not hasattr(task.train, "seq_len"):
+        args.include_num_input_tokens_seen = "all"  # rows of all lengths, to be counted
+    trainer = LeanTrainer(
         model=task.model,
         args=args,
         data_collator=task.collate,
@@ -45,16 +48,19 @@ def run(settings: Settings) -> int:
     trainer.callback_handler.callbacks[:] = [
         c for c in trainer.callback_handler.callbacks if type(c).__name__ != "PrinterCallback"
     ]
-    for callback in (meter, report, interrupts):
+    for callback in (meter, report, interrupts, *more):
         trainer.add_callback(callback)
     trainer.train(resume_from_checkpoint=get_last_checkpoint(output) if output.is_dir() else None)
     if interrupts.asked:
         return 128 + interrupts.asked
     trainer.save_model()
     if args.should_save:
-        copy_tokenizer(settings.own.get("tokenizer_config"), output)
+        if task.tokenizer is not None:
+            task.tokenizer.save_pretrained(output)
+        else:
+            copy_tokenizer(settings.own.get("tokenizer_config"), output)
     found: dict[str, Any] = trainer.evaluate() if task.evaluation is not None else {}
-    found |= {"tokens": seen(trainer, settings), **counts(trainer.model)}
+    found |= {"tokens": seen(trainer), **counts(trainer.model)}
     if task.score is not None:
         found |= task.score(trainer)
     report.write(trainer.state, {k: v for k, v in found.items() if isinstance(v, (int, float))})
@@ -68,11 +74,14 @@ def finished(output: Path) -> bool:
     return (output / STATE).is_file()
 
 
-def seen(trainer: Any, settings: Settings) -> int:
-    """Token positions that training went through, on all ranks, interrupted parts included."""
-    args = trainer.args
+def seen(trainer: Any) -> int:
+    """Token positions of the inputs that training went through, on all ranks, interrupted parts included. Of blocks,
+    which are all of one length, it is known without counting."""
+    args, length = trainer.args, getattr(trainer.train_dataset, "seq_len", None)
+    if length is None:
+        return int(trainer.state.num_input_tokens_seen)
     batch = args.train_batch_size * args.gradient_accumulation_steps * args.world_size
-    return int(trainer.state.global_step * batch * settings.own["sequence_len"])
+    return int(trainer.state.global_step * batch * length)
 
 
 def copy_tokenizer(source: str | None, output: Path) -> None:

@@ -2,17 +2,18 @@
 
 import hashlib
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from shards import FORMAT, MANIFEST
 
-from .settings import BadSettings, Settings, local_file
+from .settings import BadSettings, Settings
+from .sources import texts as texts_of
+from .splits import DEFAULT, drawn
 
 FOLDER = "prepared"
-BATCH = 256
+BATCH = 32  # documents; what the tokenizer says of a batch takes a hundred times its text
 
 
 def prepare(settings: Settings) -> Path:
@@ -25,17 +26,16 @@ def prepare(settings: Settings) -> Path:
     tokenizer = AutoTokenizer.from_pretrained(settings.own["tokenizer_config"])
     if tokenizer.eos_token_id is None:
         raise BadSettings("the tokenizer has no end token, which closes each document")
-    texts = list(documents(settings.own["datasets"]))
+    texts = list(texts_of(settings.own["datasets"]))
     if not texts:
         raise BadSettings("the datasets hold no text")
-    held = list(documents(settings.own.get("test_datasets", ())))
+    held = list(texts_of(settings.own.get("test_datasets", ())))
     if not held:
-        share = settings.own.get("val_set_size", 0.05)
-        count = int(share) if share >= 1 else max(1, round(share * len(texts)))
-        if count >= len(texts):
-            held, texts = _halves(texts)
-        else:
-            held, texts = _drawn(texts, count, settings.arguments.get("seed", 42))
+        chosen = drawn(len(texts), settings.own.get("val_set_size", DEFAULT), settings.arguments.get("seed", 42))
+        held = [text for at, text in enumerate(texts) if at in chosen]
+        texts = [text for at, text in enumerate(texts) if at not in chosen]
+    if not texts or not held:
+        texts, held = _cut("\n".join([*texts, *held]))
     manifest = {
         "format": FORMAT,
         "token_bytes": 2 if len(tokenizer) <= 1 << 16 else 4,
@@ -49,45 +49,10 @@ def prepare(settings: Settings) -> Path:
     return folder
 
 
-def _drawn(texts: list[str], count: int, seed: int) -> tuple[list[str], list[str]]:
-    chosen = set(np.random.default_rng(seed).permutation(len(texts))[:count].tolist())
-    return [t for i, t in enumerate(texts) if i in chosen], [t for i, t in enumerate(texts) if i not in chosen]
-
-
-def _halves(texts: list[str]) -> tuple[list[str], list[str]]:
+def _cut(whole: str) -> tuple[list[str], list[str]]:
     """One long text (a book, a play) has no documents to choose from: its last tenth is held out."""
-    whole = "\n".join(texts)
-    cut = len(whole) * 9 // 10
-    return [whole[cut:]], [whole[:cut]]
-
-
-def documents(listed: list[dict[str, Any]]) -> Iterator[str]:
-    for item in listed:
-        for row in rows(item):
-            text = row if isinstance(row, str) else row.get(item.get("field", "text"))
-            if isinstance(text, str) and text:
-                yield text
-
-
-def rows(item: dict[str, Any]) -> Iterator[Any]:
-    """Rows of a local JSON-lines file, a text file as one row, or what the `datasets` library loads."""
-    file = local_file(item)
-    if file is not None and not file.is_file():
-        raise BadSettings(f"{file}: no such file")
-    if file is not None and file.suffix == ".txt":
-        yield file.read_text(encoding="utf-8")
-    elif file is not None:
-        with file.open(encoding="utf-8") as lines:
-            for number, line in enumerate(lines, 1):
-                try:
-                    yield json.loads(line)
-                except ValueError:
-                    raise BadSettings(f"{file}:{number}: not a line of JSON") from None
-    else:
-        from datasets import load_dataset
-
-        chosen = {key: item[key] for key in ("name", "revision", "data_files") if key in item}
-        yield from load_dataset(item["path"], split=item.get("split", "train"), **chosen)
+    at = len(whole) * 9 // 10
+    return [whole[:at]], [whole[at:]]
 
 
 def _write(folder: Path, split: str, texts: list[str], tokenizer: Any, width: int) -> dict[str, Any]:
