@@ -12,9 +12,15 @@ from runner.plan.preparation import Preparation, plan_preparation
 from runner.plan.sweep import SweepPlan, make_sweep_plan
 from runner.plan.types import Plan
 from runner.project import Project
+from runner.recipe.kinds import has_model
 from runner.recipe.resolve import Recipe
 
 AnyPlan = Plan | SweepPlan | Preparation
+
+
+def plannable(recipe: Recipe) -> bool:
+    """False for kinds that have no model and no plan of their own."""
+    return bool(recipe.children) or recipe.kind == PREPARE or has_model(recipe.kind)
 
 
 def plan_any(
