@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from runner.project import Project
+
 ROOT = Path(__file__).resolve().parents[1]
 FILE = re.compile(r"^```\w+ file=(\S+)\n(.*?)^```$", re.S | re.M)
 

@@ -100,7 +100,8 @@ def test_every_config_reads_back_as_what_was_meant(everything: dict[tuple[str, s
     for (name, profile), files in everything.items():
         recipe = resolved(name, profile)
         config = load_engine(recipe.engine).context(recipe)["config"]
-        read = yaml.safe_load(files["axolotl.yaml" if "axolotl.yaml" in files else "trainer.yaml"])
+        name_of_config = next(f for f in ("axolotl.yaml", "trainer.yaml", "tokenizers.yaml") if f in files)
+        read = yaml.safe_load(files[name_of_config])
         assert exactly(read) == exactly(config), (name, profile)
         for file, text in files.items():
             if file.endswith(".json"):

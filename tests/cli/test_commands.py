@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from runner.codes import CODES
-from runner.recipe.rules import all_rules
 from runner.project import Project
+from runner.recipe.rules import all_rules
 from tests.conftest import BODY, HEADER, ROOT, Bench
 
 HOSTILE = ["x;touch owned", "$(touch owned)", "`touch owned`", "../../etc/passwd", "$(shell touch owned)", "a b", "A"]
