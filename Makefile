@@ -16,6 +16,8 @@ export R PROFILE MODEL BOX
 # Make takes an argument with `=` for an assignment, and expands it; and with -n this line runs when `validate` does not.
 NAMES_ONLY = case "$$R/$$PROFILE" in (*[!a-z0-9._/-]*) echo "not a recipe's name or a profile" >&2; exit 2;; esac
 
+# each has an environment of its own, from runner/engines/locks
+ENGINES := axolotl datatrove
 GRAPH := artifacts/graph.mk
 # engines that publish a schema of their keys; both lie in Axolotl's environment
 SCHEMA_ENGINES := axolotl transformers
@@ -76,7 +78,7 @@ doctor: $(RUNNER) ## what this machine has and lacks, for R if given
 	@$(RUNNER) doctor -- $${R:+"$$R"}
 
 env: $(RUNNER) ## build the engine environments now rather than on first need
-	@$(RUNNER) env build axolotl
+	@for engine in $(ENGINES); do $(RUNNER) env build $$engine || exit 1; done
 
 graph: $(GRAPH) ## the makefile that chains the recipes
 
@@ -89,7 +91,7 @@ schemas: $(RUNNER) ## schemas/ from the pinned engines' own, data/keys and data/
 	@$(VENV)/bin/python -m runner.recipe.schema_build data schemas $(SCHEMA_ENGINES:%=artifacts/.schemas/%.json)
 
 lock: $(RUNNER) ## runner/engines/locks from the extras in pyproject.toml
-	@$(VENV)/bin/python -m runner.engines.relock axolotl .
+	@for engine in $(ENGINES); do $(VENV)/bin/python -m runner.engines.relock $$engine . || exit 1; done
 
 readme: $(RUNNER) ## the generated parts of README.md, from the recipes and what their runs here recorded
 	@$(VENV)/bin/python -m runner.report.readme README.md
@@ -112,6 +114,7 @@ test: $(VENV)/.dev lint ## all tests, the engines' smoke runs included
 bench: $(VENV)/.dev ## how long start-up, validate and show take
 	@$(VENV)/bin/python -m tests.benchmarks.startup
 	@$(VENV)/bin/python -m tests.benchmarks.overhead
+	@$(VENV)/bin/python -m tests.benchmarks.preparation
 
 clean: ## remove .venv and caches; keeps artifacts/
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

@@ -148,7 +148,62 @@ CODES: dict[str, tuple[str, str]] = {
         "smoke can't stand in for the model",
         "Smoke builds a tiny model of the same architecture, so it must know that architecture without the network.",
     ),
+    "R420": (
+        "a sweep's base that won't do",
+        "`base` names the recipe that each child starts from: one that trains, and no sweep itself.",
+    ),
+    "R421": (
+        "a sweep without children",
+        "The children are every combination of `points` or `isoflop`, `grid` and `seeds`; `tokens_per_parameter`\n"
+        "leaves out those of an isoFLOP design that would say nothing of its minimum.",
+    ),
+    "R422": ("two children of one name", "A child's name is the place of its run; each needs its own."),
+    "R423": (
+        "a budget that buys no training",
+        "An isoFLOP child trains budget / (6 x parameters) tokens, in whole steps of its batch. That takes a model\n"
+        "from scratch, and a batch small enough for at least ten steps.",
+    ),
     "R410": ("a need has not run", "`runner run` runs one recipe; `make recipe` runs what it needs first."),
     "R411": ("another run of this recipe is going on", "Two would write to the same place and want the same GPUs."),
+    "R413": (
+        "prepared data that can't be trained on",
+        "The shards' manifest says what was written: a file that is missing or of another size, a vocabulary larger\n"
+        "than the model's, or too few tokens for one row are seen before an engine starts.",
+    ),
     "R412": ("artifacts can't be written", "The folder is read-only, or its disk is full."),
+    "R800": (
+        "nothing to fit",
+        "`runner fit` takes CSV files, recipes of sweeps that have run in the profile asked for, and folders of runs.\n"
+        "A sweep leaves `output/runs.csv`; a single run has `scaling: {params, tokens, flops, loss}` in its run.json.",
+    ),
+    "R801": (
+        "the table of runs can't be read",
+        "It is missing, empty, not UTF-8 text, or larger than 64 MiB. It is a CSV file (commas, semicolons or tabs)\n"
+        "whose first line names the columns; empty lines and lines that begin with `#` are passed over.",
+    ),
+    "R802": (
+        "a column is missing",
+        "`params` and `loss` must be there, and `tokens` or `flops`: one follows from the other, flops = 6 x params x\n"
+        "tokens. The data-constrained law also needs `unique_tokens`. Case and blanks don't matter, further columns\n"
+        "are passed over, and usual other names (`model_size`, `training_flop`, `val_loss`) are understood.",
+    ),
+    "R803": (
+        "not a positive number",
+        "Sizes, tokens, FLOPs and losses go through logarithms. A run that diverged (`nan`), or one without an end,\n"
+        "belongs out of the table: nothing is dropped without a word.",
+    ),
+    "R804": (
+        "too few runs for this law",
+        "A law with five parameters goes through any five runs and says nothing. Approach 2 needs budgets with four\n"
+        "sizes or more and a lowest loss among them; approach 1 needs sizes with runs at several numbers of FLOPs.",
+    ),
+    "R805": (
+        "not a fit",
+        "`runner optimal --fit` reads what `runner fit --json` prints and `runner fit --out DIR` writes as fit.json.",
+    ),
+    "R806": ("the fit can't be written", "The folder given with `--out` is read-only, a file, or on a full disk."),
+    "R807": (
+        "no model for this budget",
+        "The best size lies outside of what a recipe's `architecture` can be made for, or the box can't train it.",
+    ),
 }

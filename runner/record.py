@@ -14,6 +14,7 @@ from typing import Any
 
 from runner import __version__
 from runner.project import Project
+from runner.recipe.local_paths import local_paths
 from runner.recipe.resolve import Recipe
 
 RECORD = "run.json"
@@ -109,14 +110,7 @@ def fingerprint(recipe: Recipe, files: dict[str, str]) -> str:
 
 def local_inputs(recipe: Recipe) -> list[Path]:
     """Local files and folders that the recipe reads, less what runs left in artifacts/, which is named by its run."""
-    named: list[Any] = [recipe.values.get("base_model")]
-    for key in ("datasets", "test_datasets", "pretraining_dataset"):
-        for item in recipe.values.get(key) or ():
-            given = item.get("data_files") if isinstance(item, dict) else None
-            named += [item.get("path") if isinstance(item, dict) else None]
-            named += given if isinstance(given, list) else [given]
-    paths = [Path(text) for text in named if isinstance(text, str) and text.startswith("/")]
-    return [p for p in dict.fromkeys(paths) if "artifacts" not in p.parts and (p.is_file() or p.is_dir())]
+    return [p for p in local_paths(recipe.values) if "artifacts" not in p.parts]
 
 
 def _identity(path: Path) -> str:
@@ -198,7 +192,9 @@ def describe_outputs(recipe: Recipe, run: Path) -> tuple[list[dict[str, Any]], l
         digest = hashlib.sha256()
         for file in files:
             digest.update(f"{file.relative_to(path)}\0{file_hash(file)}\n".encode())
-        size = sum(f.stat().st_size for f in files)
+        # a dataset's manifest carries the hash of each of its files, which may be many GiB
+        counted = path.rglob("*") if output.type == "dataset" else files
+        size = sum(f.stat().st_size for f in counted if f.is_file())
         found.append(
             {"name": output.name, "type": output.type, "path": output.path, "bytes": size, "sha256": digest.hexdigest()}
         )

@@ -19,6 +19,8 @@ from runner.project import shipped
 from runner.recipe.resolve import Recipe
 
 SHELL_SCRIPTS = (".sh",)
+# in a template's name: rendered once for each entry of that part of the context
+_EACH = re.compile(r"\[(?P<key>\w+)\]")
 
 
 def to_yaml(value: Any) -> str:
@@ -77,7 +79,8 @@ def template_folder(recipe_kind: str, engine: str) -> Path:
 
 
 def render(recipe: Recipe) -> dict[str, str]:
-    """Every file of a run. A template that renders to nothing leaves no file."""
+    """Every file of a run. A template that renders to nothing leaves no file; `children/[children].yaml.j2` leaves one
+    for each of the context's `children`, named by its key, with its value as `item`."""
     engine = load_engine(recipe.engine)
     env = environment(engine.ENVIRONMENT)
     context = {
@@ -91,8 +94,11 @@ def render(recipe: Recipe) -> dict[str, str]:
     files: dict[str, str] = {}
     for template in sorted(folder.rglob("*.j2")):
         name = str(template.relative_to(folder)).removesuffix(".j2")
-        text = _jinja().get_template(str(template.relative_to(shipped("templates")))).render(context)
-        if text.strip():
+        ready = _jinja().get_template(str(template.relative_to(shipped("templates"))))
+        if each := _EACH.search(name):
+            items = {name.replace(each[0], stem): item for stem, item in context[each["key"]].items()}
+            files |= {file: ready.render(context, item=item) for file, item in items.items()}
+        elif (text := ready.render(context)).strip():
             files[name] = text
     for job in engine.jobs(recipe):
         files[f"jobs/{job}"] = (jobs_dir() / job).read_text()

@@ -12,6 +12,8 @@ from pathlib import Path
 import pytest
 
 from runner.project import Project
+from runner.recipe.compose import compose
+from runner.recipe.kinds import engine_of, kind_names
 
 ROOT = Path(__file__).resolve().parents[1]
 HEADER = "recipe: 1\nkind: finetune\ntitle: A test\n"
@@ -29,6 +31,13 @@ micro_batch_size: 1
 num_epochs: 1
 learning_rate: 1e-4
 """
+
+
+def recipes_of(engine: str) -> list[str]:
+    """Names of the shipped recipes that an engine runs."""
+    project = Project(ROOT)
+    kinds = {kind for kind in kind_names() if engine_of(kind) == engine}
+    return [project.recipe_name(f) for f in project.all_recipes() if compose(project, f).keys["kind"].value in kinds]
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,9 @@ from runner.recipe.compose import PROFILES, compose
 from runner.recipe.document import Document
 from runner.recipe.graph import Library, check_needs
 from runner.recipe.load import Refused, find_recipe, not_a_name
-from runner.recipe.resolve import Recipe, in_profile, resolve
+from runner.recipe.profile import in_profile
+from runner.recipe.resolve import Recipe, resolve
+from runner.recipe.sweep import check_sweep, is_sweep
 from runner.record import latest
 
 
@@ -50,6 +53,8 @@ def check_recipe(library: Library, file: Path, sets: tuple[str, ...] = ()) -> tu
         if any(d.code in ("R009", "R010") for d in found):
             return doc, found
         found += check_needs(library, doc)
+        if is_sweep(doc) and not any(d.is_error for d in found):
+            found += check_sweep(library, in_profile(library, doc, library.profile)[0])
         if library.profile != "full" and not any(d.is_error for d in found):
             # what a profile or an option changed must hold together too
             found += check(in_profile(library, doc, library.profile)[0], library.project.root)
@@ -58,12 +63,19 @@ def check_recipe(library: Library, file: Path, sets: tuple[str, ...] = ()) -> tu
     return doc, sort_diagnostics(found)
 
 
-def open_recipe(name: str, profile: str, sets: tuple[str, ...] = ()) -> tuple[Project, Recipe, list[Diagnostic]]:
-    """A recipe ready to render, with its warnings. Raises Refused where it has errors."""
+def open_recipe(
+    given: str, profile: str, sets: tuple[str, ...] = (), name: str | None = None
+) -> tuple[Project, Recipe, list[Diagnostic]]:
+    """A recipe ready to render, with its warnings; under another `name` where one is given. Raises Refused where it has
+    errors."""
     project = find_project()
     library = Library(project, profile)
-    doc, found = check_recipe(library, find_recipe(project, name), sets)
+    if name is not None and not valid_name(name):
+        raise Refused(not_a_name(name, Span("<command line>")))
+    doc, found = check_recipe(library, find_recipe(project, given), sets)
     if doc is None or any(d.is_error for d in found):
         raise Refused(*found)
+    if name is not None:
+        doc = replace(doc, name=name)
     recipe = resolve(project, doc, profile, lambda r, p: latest(project, r, p), library=library)
     return project, recipe, found

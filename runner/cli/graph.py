@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -17,6 +17,7 @@ from runner.recipe.document import Document, walk
 from runner.recipe.graph import needs_of
 from runner.recipe.kinds import engine_of, kind_names
 from runner.recipe.load import Refused
+from runner.recipe.local_paths import local_paths
 from runner.render import template_folder
 
 # a prerequisite that make reads as one file; another (with a `:`, say) is left out rather than spoil the graph
@@ -72,15 +73,18 @@ def _sources(project: Project, doc: Document | None, profile: str) -> list[str]:
     return [path for path in shown if _PLAIN.fullmatch(path)]
 
 
-def _local_data(project: Project, doc: Document) -> Iterator[Path]:
-    for key in ("datasets", "test_datasets", "pretraining_dataset"):
-        node = doc.keys.get(key)
-        for item in node.value if node is not None and isinstance(node.value, list) else ():
-            path = item.child("path")
-            if path is not None and isinstance(path.value, str):
-                file = project.root / path.value.replace("${project}", str(project.root))
-                if os.path.isfile(file):  # noqa: PTH113 - Path's own raises on odd names
-                    yield file
+def _local_data(project: Project, doc: Document) -> list[Path]:
+    """Its files; a folder's time says little about what lies in it, and make would wait for a name without a rule."""
+    values = {key: _written_out(project, node.plain()) for key, node in doc.keys.items()}
+    return [path for path in local_paths(values, project.root) if path.is_file()]
+
+
+def _written_out(project: Project, value: Any) -> Any:
+    if isinstance(value, str):
+        return value.replace("${project}", str(project.root)).replace("${data}", str(shipped("data")))
+    if isinstance(value, dict):
+        return {key: _written_out(project, below) for key, below in value.items()}
+    return [_written_out(project, below) for below in value] if isinstance(value, list) else value
 
 
 def _relative(project: Project, path: Path) -> str:

@@ -14,20 +14,23 @@ from runner.cli.common import profile_option, set_option
 from runner.cli.output import counted, print_diagnostics, wants_colour
 from runner.diagnostics import Diagnostic, Span
 from runner.facts.boxes import Box
-from runner.plan.as_json import search_to_json, to_json
+from runner.plan.any import AnyPlan, plan_any
+from runner.plan.as_json import search_to_json
 from runner.plan.lenient import SENSELESS, open_any, senseless
-from runner.plan.make import make_plan
+from runner.plan.preparation import KIND as PREPARE
 from runner.plan.reading import Unplannable
+from runner.plan.sweep import SweepPlan
 from runner.plan.types import Plan
 from runner.plan.verdict import called, unfit
 from runner.project import Project, find_project
 from runner.recipe.box_file import find_box
 from runner.recipe.graph import Library
+from runner.recipe.kinds import kind_schema
 from runner.recipe.load import Refused, find_recipe, printable
 from runner.recipe.resolve import Recipe
 from runner.record import latest
+from runner.report.any_plan import all_pages, all_to_json, page, to_json
 from runner.report.ink import Ink
-from runner.report.plan_text import page
 
 
 @click.command()
@@ -68,10 +71,11 @@ def command(
     else:
         opened, found = _open(Library(project, profile), find_recipe(project, str(recipe)), sets, box)
         if fit:
+            _refuse_fit(opened)
             box = box if price is None else replace(box or opened.box, price_usd_per_hour=price)
             fits = _fit(project, opened, found, box, write=write, as_json=as_json)
         else:
-            fits = _one(opened, found, box, price, as_json)
+            fits = _one(project, opened, found, box, price, as_json)
     if not fits:
         ctx.exit(1)
 
@@ -93,10 +97,12 @@ def _open(library: Library, file: Path, sets: tuple[str, ...], box: Box | None) 
     return open_any(library, file, lambda r, p: latest(library.project, r, p), sets=sets, box=box)
 
 
-def planned(recipe: Recipe, found: list[Diagnostic], box: Box | None, price: float | None = None) -> Plan:
+def planned(
+    project: Project, recipe: Recipe, found: list[Diagnostic], box: Box | None, price: float | None = None
+) -> AnyPlan:
     """Raises Refused with what was found before, and why there is no plan (R202, R204)."""
     try:
-        return make_plan(recipe, box, price=price)
+        return plan_any(project, recipe, lambda r, p: latest(project, r, p), box, price)
     except Unplannable as error:
         raise Refused(*found, _unknown_model(recipe, str(error))) from None
     except SENSELESS as error:
@@ -105,7 +111,15 @@ def planned(recipe: Recipe, found: list[Diagnostic], box: Box | None, price: flo
         raise Refused(*found, senseless(recipe.doc, error)) from None
 
 
+def has_plan(kind: str) -> bool:
+    """Whether a kind trains a model, prepares data, or runs others that do; comparing tokenizers is none of these."""
+    return kind == PREPARE or bool({"architecture", "base_model", "base"} & set(kind_schema(kind)["properties"]))
+
+
 def _unknown_model(recipe: Recipe, name: str) -> Diagnostic:
+    if not has_plan(recipe.kind):
+        kind = replace(recipe.doc.keys["kind"].span)
+        return Diagnostic("R202", f"kind `{recipe.kind}` trains no model, so there is nothing to plan", kind)
     node = recipe.doc.keys.get("base_model")
     return Diagnostic(
         "R202",
@@ -116,15 +130,32 @@ def _unknown_model(recipe: Recipe, name: str) -> Diagnostic:
     )
 
 
-def _one(recipe: Recipe, found: list[Diagnostic], box: Box | None, price: float | None, as_json: bool) -> bool:
-    plan = planned(recipe, found, box, price)
-    told = [*found, unfit(plan, recipe, box)] if plan.fits == "no" else found
+def _one(
+    project: Project, recipe: Recipe, found: list[Diagnostic], box: Box | None, price: float | None, as_json: bool
+) -> bool:
+    if recipe.children and box is not None:
+        raise click.UsageError("a sweep is planned on the boxes that it names: --box goes with one recipe")
+    plan = planned(project, recipe, found, box, price)
+    told = [*found, *_unfit(plan, recipe, box)]
     _tell(told, recipe)
     if as_json:
         click.echo(json.dumps(to_json(plan, told), indent=1, allow_nan=False))
     else:
         click.echo("\n".join(page(plan, _ink())))
     return plan.fits != "no"
+
+
+def _unfit(plan: AnyPlan, recipe: Recipe, box: Box | None) -> list[Diagnostic]:
+    if isinstance(plan, SweepPlan):
+        return [unfit(each.plan, each.recipe) for each in plan.children if each.plan.fits == "no"]
+    return [unfit(plan, recipe, box)] if isinstance(plan, Plan) and plan.fits == "no" else []
+
+
+def _refuse_fit(recipe: Recipe) -> None:
+    if recipe.children:
+        raise click.UsageError("--fit searches one recipe's knobs: name the sweep's base")
+    if recipe.kind == PREPARE:
+        raise click.UsageError("--fit searches what a model's memory and speed depend on; here is no model")
 
 
 def _tell(found: list[Diagnostic], recipe: Recipe) -> None:
@@ -138,20 +169,22 @@ def _tell(found: list[Diagnostic], recipe: Recipe) -> None:
 
 
 def _all(project: Project, profile: str, box: Box | None, price: float | None, as_json: bool) -> bool:
-    from runner.report.plan_tables import catalogue
-
-    library, plans, refused = Library(project, profile), [], []
+    library = Library(project, profile)
+    plans: list[AnyPlan] = []
+    refused: list[Diagnostic] = []
     for file in project.all_recipes():
         try:
             opened, found = _open(library, file, (), box)
-            plans.append(planned(opened, found, box, price))
+            if not has_plan(opened.kind):
+                continue
+            plans.append(planned(project, opened, found, box, price))
         except Refused as refusal:
             refused += refusal.diagnostics
     print_diagnostics(refused)
     if as_json:
-        click.echo(json.dumps({"plans": [to_json(plan) for plan in plans]}, indent=1, allow_nan=False))
+        click.echo(json.dumps(all_to_json(plans), indent=1, allow_nan=False))
     else:
-        for line in catalogue(plans, _ink()):
+        for line in all_pages(plans, _ink()):
             click.echo(line)
     return not refused and all(plan.fits != "no" for plan in plans)
 
@@ -163,12 +196,12 @@ def _fit(
     from runner.recipe.edit import write as write_settings
     from runner.report.plan_tables import frontier
 
-    plan = planned(recipe, found, box)  # says what is wrong before hundreds of plans do
+    plan = planned(project, recipe, found, box)  # says what is wrong before hundreds of plans do
     result = search(recipe, box)
     best = result.best
     if best is None:
         help = f"none of the {result.tried} plans that were tried fits: name a larger box with `--box`"
-        found = [*found, replace(unfit(plan, recipe, box), help=help)]
+        found = [*found, *(replace(d, help=help) for d in _unfit(plan, recipe, box))]
     _tell(found, recipe)
     if as_json:
         click.echo(json.dumps(search_to_json(result), indent=1, allow_nan=False))

@@ -57,7 +57,10 @@ def command(
     Evaluation, saving and merging are off. It is no run: nothing else ever starts from it, and it is kept, without its
     weights, in artifacts/.probes. Exit code 4 when the engine failed.
     """
-    project, opened, warnings = open_recipe(recipe, profile, (*sets, *probe_settings(_kind(recipe), steps)))
+    kind = _kind(recipe)
+    if kind in kind_names() and "max_steps" not in kind_schema(kind)["properties"]:
+        raise click.UsageError(f"a recipe of kind `{kind}` takes no optimizer steps; `runner plan` says what it takes")
+    project, opened, warnings = open_recipe(recipe, profile, (*sets, *probe_settings(kind, steps)))
     print_diagnostics(warnings)
     refuse_missing(opened)
     refuse_machine(project, opened)

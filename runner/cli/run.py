@@ -11,10 +11,13 @@ from runner.diagnostics import shown_path
 from runner.engines import load_engine
 from runner.engines.environment import ensure, environment
 from runner.launch.measured import foreseen, predicted
+from runner.launch.shards import refuse_shards
 from runner.launch.supervise import Outcome, Prepared, execute, prepare, refuse_machine
 from runner.plan.types import Plan
 from runner.project import Project
+from runner.recipe.load import Refused
 from runner.recipe.resolve import Recipe, refuse_missing
+from runner.record import latest
 
 
 @click.command()
@@ -23,17 +26,29 @@ from runner.recipe.resolve import Recipe, refuse_missing
 @set_option
 @click.option("--force", is_flag=True, help="Run again even where a finished run of the same recipe is there.")
 @click.option("--anyway", is_flag=True, help="Run even where the plan says that it can't fit.")
+@click.option(
+    "--as", "name", metavar="NAME", help="Keep the run under this name in artifacts/; for a sweep's children."
+)
 @click.pass_context
-def command(ctx: click.Context, recipe: str, profile: str, sets: tuple[str, ...], force: bool, anyway: bool) -> None:
+def command(
+    ctx: click.Context,
+    recipe: str,
+    profile: str,
+    sets: tuple[str, ...],
+    force: bool,
+    anyway: bool,
+    name: str | None,
+) -> None:
     """Run a recipe on this machine and record what happened.
 
     A finished run of the unchanged recipe is not run again; an unfinished one goes on from its newest checkpoint. What
     the plan says can't fit is refused (R201). Exit code 4 when the engine failed.
     """
-    project, opened, warnings = open_recipe(recipe, profile, sets)
+    project, opened, warnings = open_recipe(recipe, profile, sets, name)
     print_diagnostics(warnings)
     refuse_missing(opened)
     refuse_machine(project, opened)
+    refuse_shards(opened)
     prepared = prepare(project, opened, force=force, as_written=not sets)
     if prepared.finished is not None:
         click.echo(f"{opened.name} ({profile}): up to date, run {prepared.finished.id}")
@@ -41,6 +56,7 @@ def command(ctx: click.Context, recipe: str, profile: str, sets: tuple[str, ...]
     plan = foreseen(opened)
     if not anyway:
         refuse_too_large(plan, opened)
+        refuse_large_children(project, opened)
     outcome = run_prepared(project, opened, prepared, plan)
     _tell(outcome, opened.name)
     if outcome.status != "finished":
@@ -53,6 +69,23 @@ def refuse_too_large(plan: Plan | None, recipe: Recipe) -> None:
 
     if plan is not None and recipe.profile != "smoke":
         refuse_unfit(plan, recipe)
+
+
+def refuse_large_children(project: Project, recipe: Recipe) -> None:
+    """Raises Refused (R201) where a child of a sweep can't fit its box: all of them are known before the first runs."""
+    from runner.plan.reading import Unplannable
+    from runner.plan.sweep import make_sweep_plan
+    from runner.plan.verdict import unfit
+
+    if not recipe.children or recipe.profile == "smoke":
+        return
+    try:
+        plan = make_sweep_plan(project, recipe, lambda r, p: latest(project, r, p))
+    except (Unplannable, ValueError):
+        return
+    found = [unfit(each.plan, each.recipe) for each in plan.children if each.plan.fits == "no"]
+    if found:
+        raise Refused(*found)
 
 
 def run_prepared(project: Project, recipe: Recipe, prepared: Prepared, plan: Plan | None) -> Outcome:

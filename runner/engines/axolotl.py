@@ -17,16 +17,19 @@ OUTPUT = "output"
 # that below a folder called `prompts` it takes every model for an MPT, and refuses gradient checkpointing.
 BASE = "base"
 PLUGIN = "axolotl_plugin.RunnerPlugin"
+TENSOR_PLUGIN = "tensor_parallel.TensorParallelPlugin"
 # processes that stand in for the GPUs when a sharded recipe is smoked on a CPU
 CPU_RANKS = 2
 
 
 def jobs(recipe: Recipe) -> tuple[str, ...]:
-    found = ["axolotl_plugin.py", "meter.py"]
+    found = ["axolotl_plugin.py", "meter.py", "shards.py"]
     if recipe.tiny is not None:
         found.append("build_tiny.py")
     if recipe.merge and recipe.values.get("reward_model"):
         found.append("merge_reward.py")
+    if _tensor_parallel(recipe):
+        found += ["tensor_parallel.py"] + (["random_weights.py"] if recipe.architecture is not None else [])
     return tuple(found)
 
 
@@ -34,6 +37,8 @@ def steps(recipe: Recipe) -> tuple[Step, ...]:
     found = []
     if recipe.tiny is not None:
         found.append(Step("build", "a tiny model to stand in for the real one"))
+    if _tensor_parallel(recipe) and recipe.architecture is not None:
+        found.append(Step("init", "random weights, which each GPU loads its part of"))
     found.append(Step("train", _what(recipe)))
     if recipe.merge:
         found.append(Step("merge", "the adapter into its base"))
@@ -47,11 +52,18 @@ def _what(recipe: Recipe) -> str:
 
 
 def ranks(recipe: Recipe, box: Box | None = None) -> int:
-    """Training processes: one per GPU of the box; on a CPU two where the recipe shards, else one."""
+    """Training processes: one per GPU of the box; on a CPU two where the recipe shards, or says `ddp`, else one."""
     box = box or recipe.box
     if box.gpus:
         return box.total_gpus
-    return CPU_RANKS if recipe.values.get("deepspeed") else 1
+    several = any(recipe.values.get(key) for key in ("deepspeed", "ddp")) or _tensor_parallel(recipe)
+    return CPU_RANKS if several else 1
+
+
+def _tensor_parallel(recipe: Recipe) -> bool:
+    """Without FSDP2, which has its own way with tensors that are not divided."""
+    values = recipe.values
+    return (values.get("tensor_parallel_size") or 1) > 1 and not any(k.startswith("fsdp") for k in values)
 
 
 def context(recipe: Recipe) -> dict[str, Any]:
@@ -69,7 +81,12 @@ def context(recipe: Recipe) -> dict[str, Any]:
         "tiny": asdict(recipe.tiny) if recipe.tiny is not None else None,  # the spec that jobs/build_tiny.py reads
         "merge": _merge_config(config) if recipe.merge else None,
         "reward_model": bool(recipe.values.get("reward_model")),
+        "init_seed": _seed(recipe) if _tensor_parallel(recipe) and recipe.architecture is not None else None,
     }
+
+
+def _seed(recipe: Recipe) -> int:
+    return int(recipe.values.get("seed") or 42)  # Axolotl's own default
 
 
 def _merge_config(config: dict[str, Any]) -> dict[str, Any]:
@@ -84,9 +101,12 @@ def _is_local(model: str) -> bool:
 def _config(recipe: Recipe) -> dict[str, Any]:
     """The recipe's Axolotl keys as they stand, plus the few that are the runner's to set."""
     config = dict(recipe.values)
+    if recipe.prepared is not None:
+        config |= _prepared(recipe.prepared, config)
     if recipe.architecture is not None:
         config["base_model"] = "./model"
-        config["reinit_weights"] = True
+        # a model that is made anew is not divided: those weights are written first, and loaded
+        config["reinit_weights"] = not _tensor_parallel(recipe)
     elif _is_local(config["base_model"]):
         config["base_model"] = f"./{BASE}"
     if config.get("deepspeed"):
@@ -96,12 +116,24 @@ def _config(recipe: Recipe) -> dict[str, Any]:
     trl = config.get("trl")
     if isinstance(trl, dict) and "reward_funcs" in trl:
         config["trl"] = {**trl, "reward_funcs": [_reward(f) for f in trl["reward_funcs"]]}
-    config["plugins"] = [*config.get("plugins", []), PLUGIN]
+    config["plugins"] = [*config.get("plugins", []), PLUGIN, *([TENSOR_PLUGIN] if _tensor_parallel(recipe) else [])]
     config["output_dir"] = f"./{OUTPUT}"
     config["dataset_prepared_path"] = "./prepared"
     # running the same directory again goes on from its newest checkpoint
     config["auto_resume_from_checkpoints"] = True
     return config
+
+
+def _prepared(folder: str, config: dict[str, Any]) -> dict[str, Any]:
+    """Our plugin hands Axolotl the shards; its validator still wants `datasets`, and where the recipe evaluates,
+    something to evaluate on."""
+
+    def rows(split: str) -> list[dict[str, Any]]:
+        return [{"path": f"{folder}/{split}", "type": "completion", "split": split}]
+
+    evaluates = any(config.get(key) for key in ("eval_steps", "evals_per_epoch", "eval_strategy"))
+    found = {"prepared": folder, "datasets": rows("train"), "sample_packing": False}
+    return {**found, "test_datasets": rows("validation")} if evaluates else found
 
 
 def _quantizes_experts(recipe: Recipe) -> bool:

@@ -1,5 +1,6 @@
 """An Axolotl plugin: the trainer gets the runner's callbacks (jobs/meter.py), and CPU ranks find each other."""
 
+import math
 import os
 from pathlib import Path
 from typing import Any
@@ -8,10 +9,44 @@ import torch
 from accelerate.state import PartialState
 from axolotl.integrations.base import BasePlugin
 from meter import Meter, MetricsCallback
+from pydantic import BaseModel
+from shards import BadShards, Shards
 from transformers import TrainerCallback
 
 
+class RunnerArgs(BaseModel):  # type: ignore[misc]
+    """What Axolotl's config may say to this plugin: the folder of prepared shards to train on."""
+
+    prepared: str | None = None
+
+
 class RunnerPlugin(BasePlugin):  # type: ignore[misc]
+    def get_input_args(self) -> str:
+        return "axolotl_plugin.RunnerArgs"
+
+    def load_datasets(self, cfg: Any, preprocess: bool = False) -> Any:
+        """Prepared shards in place of `datasets`, read where they lie: nothing is tokenized or copied."""
+        if not cfg.prepared:
+            return None
+        from axolotl.common.datasets import TrainDatasetMeta  # as late as Axolotl itself does: it takes seconds
+
+        train = Shards(cfg.prepared, "train", cfg.sequence_len)
+        batch = cfg.micro_batch_size * cfg.gradient_accumulation_steps * max(1, int(os.environ.get("WORLD_SIZE", 1)))
+        batch //= (cfg.context_parallel_size or 1) * (cfg.tensor_parallel_size or 1)
+        if len(train) < batch:
+            raise BadShards(
+                f"{cfg.prepared}: {train.tokens:,} tokens make {len(train):,} rows of {cfg.sequence_len:,}, and one "
+                f"step takes {batch:,}; prepare more text, or lower `sequence_len` or the batch"
+            )
+        steps = cfg.max_steps or math.ceil(len(train) * (cfg.num_epochs or 1) / batch)
+        held = Shards(cfg.prepared, "validation", cfg.sequence_len) if cfg.test_datasets else None
+        if held is not None and not len(held):
+            raise BadShards(
+                f"{cfg.prepared}: the validation split has {held.tokens:,} tokens, less than one row of "
+                f"{cfg.sequence_len:,}; prepare it with a larger validation share"
+            )
+        return TrainDatasetMeta(train, held, steps)
+
     def add_callbacks_post_trainer(self, cfg: Any, trainer: Any) -> list[TrainerCallback]:
         meter = Meter((cfg.context_parallel_size or 1) * (cfg.tensor_parallel_size or 1))
         meter.watch(trainer)

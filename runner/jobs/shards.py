@@ -54,6 +54,9 @@ class Shards:
     Raises BadShards: no manifest, no such split, a file missing or of another size than the manifest says.
     """
 
+    # as a `datasets.Dataset` has them: Axolotl's trainer asks
+    column_names = ("input_ids", "labels")
+
     def __init__(self, folder: str | Path, split: str, sequence_len: int, *, extra: int = 0) -> None:
         self.folder, self.length, self.extra = Path(folder), sequence_len, extra
         manifest = read_manifest(self.folder)

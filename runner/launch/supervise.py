@@ -260,10 +260,16 @@ def headline(metrics: dict[str, Any]) -> str:
         return f"{float(metrics[key]):.3f}"
 
     words = []
+    if "children" in metrics:
+        best = f", best loss {shown('best_loss')}" if "best_loss" in metrics else ""
+        words.append(f"{metrics['children']} of {metrics['max_steps']} children{best}")
     if "loss" in metrics:
         words.append(f"loss {shown('first_loss')} -> {shown('loss')}")
     if "rewards/margins" in metrics:
         words.append(f"reward margin {shown('first_rewards/margins')} -> {shown('rewards/margins')}")
     if "reward" in metrics:
         words.append(f"reward {shown('first_reward')} -> {shown('reward')}")
+    if "documents" in metrics and "tokens" in metrics:
+        words.append(f"{metrics['documents']:,} documents, {metrics['tokens']:,} tokens")
+        words.append(f"{metrics['tokens_per_s_per_core']:,} tokens/s per core")
     return ", ".join(words) or "no metrics"

@@ -14,6 +14,7 @@ from runner.facts.read import read_facts
 from runner.plan.rows import Rows, Uncountable, count_rows, data_type, first_rows
 from runner.plan.tokens import counter_for, sequences
 from runner.project import shipped
+from runner.recipe.local_paths import entry_paths
 from runner.recipe.resolve import Recipe
 
 # text of a local file that is read for lengths: a few milliseconds
@@ -83,10 +84,10 @@ def _source(entry: dict[str, Any], reader: _Reader) -> Source:
 
 
 def local_files(entry: Mapping[str, Any]) -> list[Path]:
-    given = entry.get("data_files")
-    named = given if isinstance(given, list) else [given or entry.get("path")]
+    """The files of data that an entry names or that lie in the folders it names; none of a dataset of the hub."""
     found: list[Path] = []
-    for path in (Path(n) for n in named if isinstance(n, str) and n.startswith("/")):
+    listed = {**entry, "path": None} if entry.get("data_files") else entry
+    for path in (Path(name) for name in entry_paths(listed) if name.startswith("/")):
         if path.is_dir():
             kinds = ("*.parquet", "*.jsonl", "*.json", "*.csv", "*.txt", "*.arrow")
             found += sorted(f for kind in kinds for f in path.rglob(kind) if f.name not in _ABOUT)

@@ -39,7 +39,7 @@ def disk(recipe: Recipe, w: Workload, length: Length) -> Store:
         "merged": _merged(w) if recipe.merge else 0.0,
         "download": _download(recipe, w),
         "datasets": sum(source.gib * GIB * (1 + _UNPACKED) for source in data),
-        "prepared": _prepared(data, w),
+        "prepared": _prepared(data, w) + _blocks(recipe, w, length),
         "environment": _environment(recipe, w),
     }
     parts = {name: size / GIB for name, size in parts.items() if size}
@@ -84,7 +84,7 @@ def checkpoint_bytes(values: dict[str, Any], w: Workload) -> float:
         # 32-bit weights and two moments of each trained parameter in zero_pp_rank_*_optim_states.pt, beside the
         # 16-bit ones for stages 1 and 2 in mp_rank_*_model_states.pt (runtime/engine.py, save_checkpoint); the frozen
         # ones are left out for an adapter (transformers integrations/deepspeed.py)
-        again = weights if w.sharding.stage < 3 else 0.0
+        again = weights if w.sharding.stage < 3 and w.stages == 1 else 0.0  # a pipeline writes a file a layer, once
         return weights + again + 12.0 * trained.count
     return weights + trained.count * w.optimizer.state_bytes[0 if trained.bytes_each == 4 else 1]
 
@@ -116,7 +116,8 @@ def _download(recipe: Recipe, w: Workload) -> float:
 def _sources(recipe: Recipe) -> list[Source]:
     """Those whose size is known; a stream leaves nothing on disk."""
     found: list[Source] = []
-    if recipe.values.get("pretraining_dataset") or recipe.values.get("streaming"):
+    streams = recipe.prepared or recipe.values.get("pretraining_dataset") or recipe.values.get("streaming")
+    if streams or recipe.engine == "deepspeed_pipeline":
         return found
     for key in ("datasets", "test_datasets"):
         try:
@@ -131,6 +132,13 @@ def _prepared(data: list[Source], w: Workload) -> float:
     tokens = sum(source.rows * source.mean for source in data if source.mean)
     each = _PREPARED_BYTES + (_POSITION_BYTES if w.packed else 0)
     return 2.0 * tokens * each
+
+
+def _blocks(recipe: Recipe, w: Workload, length: Length) -> float:
+    """The tokens that a pipeline's run reads, in 2 bytes each up to 65,536 words (jobs/text_shards.py)."""
+    if recipe.engine != "deepspeed_pipeline" or recipe.prepared is not None:
+        return 0.0
+    return float((length.tokens or 0) * (2 if w.architecture.vocab <= 2**16 else 4))
 
 
 def _environment(recipe: Recipe, w: Workload) -> float:

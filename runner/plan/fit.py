@@ -121,11 +121,13 @@ def _wrong(doc: Document) -> set[str]:
 
 def _candidates(recipe: Recipe, box: Box | None, level: int) -> Iterator[tuple[dict[str, Any], tuple[str, ...]]]:
     values = recipe.values
+    if _is_pipeline(values) and level in (_ROUNDED, _ADAPTED):
+        return  # it has neither adapters nor an optimizer in 8 bits
     base: list[tuple[dict[str, Any], tuple[str, ...]]] = [({}, ())]
-    if level >= _ROUNDED and not str(values.get("optimizer", "")).endswith("8bit"):
+    if level >= _ROUNDED and not _is_pipeline(values) and not str(values.get("optimizer", "")).endswith("8bit"):
         rounded: tuple[dict[str, Any], tuple[str, ...]] = ({"optimizer": "adamw_8bit"}, (_EIGHT_BITS,))
         base = [rounded] if level == _ROUNDED else [*base, rounded]
-    if level >= _ADAPTED:
+    if level >= _ADAPTED and not _is_pipeline(values):
         base = [
             ({**given, **more}, (*words, said)) for given, words in base for more, said in _adapters(values)
         ] or base
@@ -139,6 +141,10 @@ def _candidates(recipe: Recipe, box: Box | None, level: int) -> Iterator[tuple[d
         base, _batches(values), _checkpointing(values), _shards(recipe, box)
     ):
         yield {**batch, **kept, **shard, **given}, words
+
+
+def _is_pipeline(values: dict[str, Any]) -> bool:
+    return "pipeline_parallel_size" in values
 
 
 def _adapters(values: dict[str, Any]) -> Iterator[tuple[dict[str, Any], str]]:
@@ -171,6 +177,9 @@ def _batches(values: dict[str, Any]) -> Iterator[dict[str, int]]:
 
 
 def _checkpointing(values: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    if _is_pipeline(values):
+        yield from ({"activation_checkpoint_interval": interval} for interval in (1, 0))
+        return
     yield {"gradient_checkpointing": True}
     if not values.get("gradient_checkpointing_kwargs"):
         yield {"gradient_checkpointing": False}
@@ -182,6 +191,8 @@ def _shards(recipe: Recipe, box: Box | None) -> Iterator[dict[str, Any]]:
     values = recipe.values
     own = values.get("deepspeed")
     yield {"deepspeed": own} if own else {}
+    if _is_pipeline(values):
+        return
     if values.get("fsdp_config") or values.get("fsdp_version") or isinstance(own, dict) or recipe.box.gpus == 0:
         return
     if own:
@@ -198,6 +209,10 @@ def _single(recipe: Recipe, box: Box | None) -> Iterator[dict[str, Any]]:
     for batch in sorted(_batches(values), key=lambda b: -b["micro_batch_size"]):
         if batch["micro_batch_size"] < micro:
             yield batch
+    if _is_pipeline(values):
+        yield {"activation_checkpoint_interval": 1}
+        yield from ({"sequence_len": length} for length in _shorter(values))
+        return
     if not values.get("gradient_checkpointing"):
         yield {"gradient_checkpointing": True}
     for shard in _shards(recipe, box):

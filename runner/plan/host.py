@@ -17,6 +17,8 @@ GIB = 2**30
 PROCESS = 0.82
 # The same of jobs/trainer, which hides what it does not use from transformers: 0.55 over its four smoke runs.
 TRAINER = 0.55
+# a stage of a DeepSpeed pipeline, which imports no Axolotl: phase2/parallel-pipeline in smoke
+PIPELINE = 0.64
 TRL = 0.03
 DEEPSPEED = 0.02
 # A process that uses CUDA holds the driver's and the libraries' host side on top: 1.7 GiB of 2.0 in pytorch/pytorch
@@ -57,18 +59,18 @@ def host_ram(recipe: Recipe, w: Workload) -> Store:
 
 
 def _processes(recipe: Recipe, w: Workload) -> float:
-    each = (
-        TRAINER
-        if recipe.engine == "transformers"
-        else PROCESS + (TRL if w.objective not in ("sft", "pretrain") else 0.0)
-    )
+    if w.stages > 1:
+        return w.ranks * (PIPELINE + (CUDA if w.box.gpus else 0.0))
+    plain = w.objective in ("sft", "pretrain")
+    each = TRAINER if recipe.engine == "transformers" else PROCESS + (0.0 if plain else TRL)
     each += DEEPSPEED if w.sharding.engine == "deepspeed" else 0.0
     return w.ranks * (each + (CUDA if w.box.gpus else 0.0))
 
 
 def _prepare(recipe: Recipe, w: Workload) -> dict[str, float]:
     """One rank of a node tokenizes while the others wait (axolotl utils/data/lock.py); streams need no workers."""
-    streams = recipe.values.get("pretraining_dataset") or recipe.values.get("streaming")
+    streams = recipe.prepared or recipe.values.get("pretraining_dataset") or recipe.values.get("streaming")
+    streams = streams or w.stages > 1
     workers = 0 if streams else int(recipe.values.get("dataset_num_proc") or w.box.cores)
     return {"processes": _processes(recipe, w), "workers": MAP_WORKER * workers * w.box.nodes if workers > 1 else 0.0}
 
@@ -115,6 +117,7 @@ def _on_cpu(w: Workload) -> dict[str, float]:
             found[name] = max(found.get(name, 0.0), size)
     found.pop("workspace", None)
     found.pop("server", None)
+    found.pop("pipe", None)  # views of activations that are counted
     if w.sharding.engine != "deepspeed":
         found.pop("scratch", None)
     if w.sharding.stage >= 3:

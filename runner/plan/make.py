@@ -9,6 +9,8 @@ from runner.plan.fits import memory, verdict
 from runner.plan.host import host_ram
 from runner.plan.memory.peak import peak
 from runner.plan.memory.states import trained_parameters
+from runner.plan.pipeline import fullest
+from runner.plan.pipeline import notes as pipeline_notes
 from runner.plan.reading import read_workload
 from runner.plan.speed import speed
 from runner.plan.steps import length_of
@@ -36,9 +38,10 @@ def make_plan(
     recipe = in_axolotls_names(recipe)
     w = read_workload(recipe, box)
     length = length_of(recipe, w)
-    found = memory(w, peak(w), fitted)
+    worst = fullest(w)
+    found = memory(worst, peak(worst), fitted)
     fast = speed(w, fitted)
-    host, stored = host_ram(recipe, w), disk(recipe, w, length)
+    host, stored = host_ram(recipe, worst), disk(recipe, w, length)
     return Plan(
         recipe=recipe.name,
         kind=recipe.kind,
@@ -82,7 +85,7 @@ def _of_stages(recipe: Recipe) -> tuple[str, ...]:
 
 def _notes(w: Workload) -> tuple[str, ...]:
     """What the figures assume, where that can be otherwise."""
-    found = list(w.architecture.notes)
+    found = [*w.architecture.notes, *pipeline_notes(w)]
     fsdp = w.sharding.engine == "fsdp"
     if fsdp and w.adapter is not None and w.checkpointing == "full":
         found.append("adapters under FSDP: counted as torch before 2.5 kept layer inputs, which 2.13 frees in backward")

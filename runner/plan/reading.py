@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any, Literal
 
+from runner.engines import deepspeed_pipeline
 from runner.engines.axolotl import ranks
 from runner.facts.architecture import Architecture
 from runner.facts.boxes import Box
 from runner.facts.families import architecture_of
 from runner.plan.keys import fsdp_section, section
 from runner.plan.optimizers import find_optimizer
+from runner.plan.pipeline import translated
 from runner.plan.sharding import read_sharding
 from runner.plan.trainer_names import in_axolotls_names
 from runner.plan.workload import (
@@ -59,7 +62,29 @@ def planned_config(recipe: Recipe) -> dict[str, Any]:
 def read_workload(recipe: Recipe, box: Box | None = None) -> Workload:
     """`box` instead of the recipe's own. Raises Unplannable, and ValueError where the config makes no sense."""
     box, recipe = box or recipe.box, in_axolotls_names(recipe)
+    if recipe.engine == "deepspeed_pipeline":
+        return _pipeline(recipe, box)
     return workload_of(recipe.kind, recipe.values, architecture_of(planned_config(recipe)), box, ranks(recipe, box))
+
+
+def _pipeline(recipe: Recipe, box: Box) -> Workload:
+    """As DeepSpeed's PipelineEngine runs it: weights in 16 bits without autocast, and beside them BF16_Optimizer's
+    32-bit weights, moments, and sums of gradients (runtime/bf16_optimizer.py of 0.18)."""
+    values = {**deepspeed_pipeline.DEFAULTS, **recipe.values}
+    stages, count = int(values["pipeline_parallel_size"]), deepspeed_pipeline.ranks(recipe, box)
+    copies = max(1, count // stages)
+    w = workload_of("pretrain", translated(values), architecture_of(planned_config(recipe)), box, copies)
+    summed = w.compute_bytes == 2
+    return replace(
+        w,
+        ranks=count,
+        stages=stages,
+        partition=str(values["partition_method"]),
+        checkpoint_every=max(1, int(values["activation_checkpoint_interval"])),
+        autocast=False,
+        grad_bytes=6 if summed else 4,
+        sharding=replace(w.sharding, summed=summed),
+    )
 
 
 def workload_of(kind: str, values: dict[str, Any], architecture: Architecture, box: Box, count: int) -> Workload:
@@ -77,7 +102,7 @@ def workload_of(kind: str, values: dict[str, Any], architecture: Architecture, b
         autocast, loss = False, "fused" if loss == "stock" else loss
     tensor, context = _size(values, "tensor_parallel_size"), _size(values, "context_parallel_size")
     sharding = read_sharding(
-        values, count, tensor * context, architecture, mixed=mixed and box.gpus > 0, adapter=adapter is not None
+        values, count, tensor, architecture, mixed=mixed and box.gpus > 0, adapter=adapter is not None
     )
     wide = 4 if sharding.engine == "fsdp" and sharding.master_bytes and adapter is None else 2
     micro = int(values.get("micro_batch_size") or 1)

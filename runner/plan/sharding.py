@@ -15,9 +15,10 @@ _DDP = Sharding("ddp", 0, 1)
 
 
 def read_sharding(
-    values: dict[str, Any], ranks: int, model_parallel: int, architecture: Architecture, *, mixed: bool, adapter: bool
+    values: dict[str, Any], ranks: int, tensor_parallel: int, architecture: Architecture, *, mixed: bool, adapter: bool
 ) -> Sharding:
-    """Of `ranks` processes of which `model_parallel` share one copy of each sequence or matrix.
+    """Of `ranks` processes of which `tensor_parallel` share one copy of each matrix. Those that share a sequence have
+    the same weights, and average gradients as those with other data do.
 
     `mixed`: automatic mixed precision is on, for which accelerate's FSDP keeps what is trained in 32 bits
     (utils/fsdp_utils.py of 1.13: "FSDP upcast").
@@ -26,7 +27,7 @@ def read_sharding(
         return _deepspeed(values["deepspeed"], ranks, architecture)
     if values.get("fsdp") or values.get("fsdp_config") or values.get("fsdp_version"):
         return _fsdp(values, ranks, mixed=mixed, adapter=adapter)
-    if ranks // model_parallel > 1:
+    if ranks // tensor_parallel > 1:
         return _DDP
     return Sharding("none", 0, 1)
 

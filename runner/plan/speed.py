@@ -5,6 +5,7 @@ from __future__ import annotations
 from runner.facts.gpus import GpuFacts
 from runner.plan.efficiency import BY_GENERATION, Efficiency
 from runner.plan.memory.states import trained_parameters
+from runner.plan.pipeline import stages_of
 from runner.plan.types import Estimate, Speed
 from runner.plan.work import Work, work
 from runner.plan.workload import Workload
@@ -64,25 +65,38 @@ def speed(w: Workload, fitted: Efficiency) -> Speed | None:
     gpu = w.box.facts
     if gpu is None or w.box.gpus == 0:
         return None
-    done = work(w)
-    ideal = ideal_seconds(w, done, gpu)
-    taken = {name: seconds * fitted.of(name, kind_of(name, gpu)) for name, seconds in ideal.items() if seconds}
-    # what goes over a link is hidden behind computation, but never faster than the link
-    slowest = max(ideal["remote"], ideal["local"], ideal["host"]) * LINK
-    micro = max(sum(taken.values()), slowest)
+    each = [_micro_batch(part, gpu, fitted) for part in _parts(w)]
+    taken, micro = max(each, key=lambda found: found[1])
     made = generation_seconds(w, gpu, fitted)
-    step = micro * w.accumulation + made
+    # while the first micro batch comes to the last stage and the last one back, the others wait; nobody steps yet
+    waited = (w.stages - 1) * (micro - taken.get("optimizer", 0.0))
+    step = micro * w.accumulation + waited + made
+    done = [work(part) for part in _parts(w)]
     wide = fitted.interval["speed"]
     tokens = w.step_tokens / w.ranks
     rate = (gpu.bf16_tflops or gpu.fp16_tflops) * TERA
     return Speed(
         tokens_per_s_per_gpu=Estimate(tokens / step, tokens / step / (1 + wide), tokens / step * (1 + wide)),
         step_s=Estimate(step, step / (1 + wide), step * (1 + wide)),
-        mfu=done.model * w.accumulation / step / rate,
-        hfu=(done.matmul + done.attention) * w.accumulation / step / rate,
+        mfu=sum(d.model for d in done) / w.stages * w.accumulation / step / rate,
+        hfu=sum(d.matmul + d.attention for d in done) / w.stages * w.accumulation / step / rate,
         breakdown={name: seconds * w.accumulation for name, seconds in taken.items()}
-        | ({"generation": made} if made else {}),
+        | ({"generation": made} if made else {})
+        | ({"bubble": waited} if waited else {}),
     )
+
+
+def _parts(w: Workload) -> list[Workload]:
+    return [w] if w.stages == 1 else [stage.workload for stage in stages_of(w)]
+
+
+def _micro_batch(w: Workload, gpu: GpuFacts, fitted: Efficiency) -> tuple[dict[str, float], float]:
+    """Seconds of one micro batch on one GPU, by what takes them and in all."""
+    ideal = ideal_seconds(w, work(w), gpu)
+    taken = {name: seconds * fitted.of(name, kind_of(name, gpu)) for name, seconds in ideal.items() if seconds}
+    # what goes over a link is hidden behind computation, but never faster than the link
+    slowest = max(ideal["remote"], ideal["local"], ideal["host"]) * LINK
+    return taken, max(sum(taken.values()), slowest)
 
 
 def generation_seconds(w: Workload, gpu: GpuFacts, fitted: Efficiency) -> float:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from math import ceil, floor
+from pathlib import Path
 from typing import Any
 
 from runner.plan.datasets import Source, Unsized, sources
@@ -44,6 +46,8 @@ def length_of(recipe: Recipe, w: Workload) -> Length:
     """
     values = recipe.values
     limit = max(0, int(values.get("max_steps") or 0))
+    if recipe.engine == "deepspeed_pipeline":  # whole blocks, as many as the run takes
+        return Length(limit, limit * w.step_tokens, limit * w.global_batch)
     try:
         data = _data(recipe, w)
     except Unsized as error:
@@ -109,6 +113,8 @@ def _packs(values: dict[str, Any], w: Workload) -> bool:
 def _data(recipe: Recipe, w: Workload) -> Data | None:
     """None for a stream. Raises Unsized."""
     values = recipe.values
+    if recipe.prepared is not None:
+        return _shards(recipe.prepared, values, w)
     if values.get("pretraining_dataset") or values.get("streaming"):
         return None
     found = [_samples(source, values, w) for source in sources(recipe)]
@@ -130,6 +136,22 @@ def _data(recipe: Recipe, w: Workload) -> Data | None:
         notes=notes,
         lost=tuple(n for d in found for n in d.lost),
     )
+
+
+def _shards(folder: str, values: dict[str, Any], w: Workload) -> Data | None:
+    """Rows that prepared shards make (runner/jobs/shards.py); None before they are there, for a run of so many steps.
+
+    Raises Unsized.
+    """
+    try:
+        manifest = json.loads((Path(folder) / "manifest.json").read_text(encoding="utf-8"))
+        tokens = int(manifest["splits"]["train"]["tokens"])
+    except (OSError, ValueError, KeyError, TypeError):
+        if values.get("max_steps"):
+            return None
+        raise Unsized("how much there is to train on is known once it is prepared; set `max_steps`") from None
+    rows = tokens // w.seq_len
+    return Data(samples=rows, mean=float(w.seq_len), lengths=(), whole=False, notes=())
 
 
 def _samples(source: Source, values: dict[str, Any], w: Workload) -> Data:

@@ -136,7 +136,7 @@ def _communication(w: Workload) -> tuple[float, float, float]:
     much (Thakur et al. 2005, "Optimization of collective communication operations in MPICH"; ring algorithms).
     """
     shard, trained = w.sharding, trained_parameters(w)
-    n = w.data_parallel if shard.engine == "ddp" else shard.ways
+    n = w.data_parallel * w.context_parallel if shard.engine == "ddp" else shard.ways
     moved = 0.0
     if n > 1:
         share = (n - 1) / n
@@ -149,7 +149,7 @@ def _communication(w: Workload) -> tuple[float, float, float]:
             moved = share * (grads + (base if w.adapter is None else grads) / w.accumulation)
         else:
             moved = 2 * share * grads / w.accumulation
-    tensor = _tensor_parallel(w)
+    tensor = _tensor_parallel(w) + _context_parallel(w) + _between_stages(w)
     nodes = w.box.nodes
     # a ring over several nodes sends everything over each link, so the slowest, the network, sees all of it, shared by
     # the GPUs of a node
@@ -166,6 +166,20 @@ def _gathered(w: Workload, weight: Weight) -> float:
     if w.quantization is not None and is_quantized(weight):
         return weight.parameters * w.quantization.bytes_per_weight
     return float(weight.parameters * w.compute_bytes)
+
+
+def _context_parallel(w: Workload) -> float:
+    """Keys and values go once around the ring forward, once more backward, and their gradients in 32 bits with them
+    (Liu et al. 2023, arXiv:2310.01889, section 3; ring_flash_attn/ring_flash_attn.py)."""
+    ways, stack = w.context_parallel, w.architecture.decoder
+    width = 2 * stack.kv_heads * stack.head_dim * stack.layers
+    times = 2 + (1 if w.checkpointing != "none" else 0)
+    return (ways - 1) * width * (times * w.compute_bytes + 4.0) * w.tokens
+
+
+def _between_stages(w: Workload) -> float:
+    """A stage receives hidden states and sends their gradient back; the next one does the opposite meanwhile."""
+    return 2.0 * w.architecture.decoder.hidden * w.compute_bytes * w.tokens if w.stages > 1 else 0.0
 
 
 def _tensor_parallel(w: Workload) -> float:

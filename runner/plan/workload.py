@@ -32,6 +32,7 @@ class Sharding:
     reduce_bucket: int = 0  # elements
     persistent: int = 0  # elements of the largest weight that every rank keeps whole
     live: int = 0  # elements that may stay gathered
+    summed: bool = False  # gradients are added up in 32 bits beside the 16-bit ones (DeepSpeed's BF16_Optimizer)
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,6 +135,11 @@ class Workload:
     loss: Loss
     kernels: Kernels
     generation: Generation | None
+    # pipeline parallelism: stages that share the layers, and how they are divided (runner/plan/pipeline.py)
+    stages: int = 1
+    partition: str = "parameters"
+    in_flight: int = 1  # micro batches whose activations are held at once
+    checkpoint_every: int = 1  # layers that full checkpointing recomputes together
 
     @property
     def tokens(self) -> int:
@@ -149,7 +155,7 @@ class Workload:
 
     @property
     def data_parallel(self) -> int:
-        return max(1, self.ranks // (self.tensor_parallel * self.context_parallel))
+        return max(1, self.ranks // (self.tensor_parallel * self.context_parallel * self.stages))
 
     @property
     def global_batch(self) -> int:

@@ -240,7 +240,7 @@ def without(doc: Document, keys: set[str]) -> Document:
 
 
 def make_facts(doc: Document, kind: str, box: Box | None = None, root: FilePath | None = None) -> Facts:
-    return Facts(doc, kind, box or box_of(doc), model_of(doc, root))
+    return Facts(doc, kind, box or box_of(doc), model_of(doc, root), root=root)
 
 
 def box_of(doc: Document) -> Box:

@@ -23,6 +23,7 @@ def compose(project: Project, file: Path, *, profile: str = "full", sets: Sequen
     Raises Refused (R001 to R005, R013 for `extends`, R014 for `--set`).
     """
     doc = _with_parents(project, file, ())
+    doc = replace(doc, root=_with_needs_of_bases(project, doc))
     own = doc.keys.get("profiles")
     chosen = own.child(profile) if own is not None else None
     root = doc.root
@@ -36,6 +37,25 @@ def compose(project: Project, file: Path, *, profile: str = "full", sets: Sequen
     for wish in wishes:
         root = merge(root, wish)
     return replace(doc, root=root, wishes=reduce(merge, wishes) if wishes else None)
+
+
+def _with_needs_of_bases(project: Project, doc: Document) -> Node:
+    """A sweep needs whatever its children's bases need. One that can't be read is told where the sweep is checked."""
+    points = doc.keys.get("points")
+    listed = points.value if points is not None and isinstance(points.value, list) else []
+    root = doc.root
+    for node in (doc.keys.get("base"), *(point.child("base") for point in listed)):
+        if node is None or not isinstance(node.value, str):
+            continue
+        try:
+            needs = _with_parents(project, find_recipe(project, node.value), (Path(doc.file).resolve(),)).keys.get(
+                "needs"
+            )
+        except Refused:
+            continue
+        if needs is not None:
+            root = merge(replace(root, value={"needs": needs}), root)
+    return root
 
 
 def _well_formed(profiles: Node) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -13,12 +13,14 @@ from runner.facts.boxes import Box
 from runner.facts.models import Model, catalogue
 from runner.project import Project, shipped
 from runner.recipe.artifacts import REFERENCE, Output, outputs_of
-from runner.recipe.check import box_of, model_of
+from runner.recipe.check import box_of
 from runner.recipe.document import Document, Node
 from runner.recipe.graph import Library, needs_of
 from runner.recipe.kinds import engine_of, header_keys
 from runner.recipe.load import Refused
-from runner.recipe.smoke import TinyModel, smoke, smoke_dir
+from runner.recipe.profile import in_profile
+from runner.recipe.smoke import TinyModel, smoke_dir
+from runner.recipe.sweep import Child, children_of, is_sweep
 
 # (recipe name, profile) -> directory of its newest finished run, or None
 Locate = Callable[[str, str], Path | None]
@@ -34,6 +36,8 @@ LOCAL = (
     "data_files",
     "reward_funcs",
     "prepared",
+    "source",
+    "tokenizer",
 )
 
 
@@ -50,7 +54,8 @@ class Upstream:
 class Recipe:
     """What will run. `values` holds the engine's keys only, references resolved; `doc` says where each came from.
 
-    `prepared` is the folder of tokenized shards to train on, with manifest.json in it (runner/jobs/shards.py).
+    `children` are a sweep's; `prepared` is the folder of tokenized shards to train on, with manifest.json in it
+    (runner/jobs/shards.py).
     """
 
     name: str
@@ -68,6 +73,7 @@ class Recipe:
     architecture: dict[str, Any] | None
     merge: bool
     prepared: str | None = None
+    children: tuple[Child, ...] = ()
 
     @property
     def missing(self) -> list[Upstream]:
@@ -75,7 +81,8 @@ class Recipe:
 
 
 def resolve(project: Project, doc: Document, profile: str, locate: Locate, *, library: Library | None = None) -> Recipe:
-    """`doc` must have passed `check`. Raises Refused where the smoke profile can't stand in for it (R407)."""
+    """`doc` must have passed `check`. Raises Refused where the smoke profile can't stand in for it (R407), or a sweep
+    makes no children (R420 to R423)."""
     library = library or Library(project, profile)
     doc, tiny, model = in_profile(library, doc, profile)
     upstreams = tuple(Upstream(a, str(n.value), locate(str(n.value), profile)) for a, n in needs_of(doc).items())
@@ -105,35 +112,9 @@ def resolve(project: Project, doc: Document, profile: str, locate: Locate, *, li
         tiny=tiny,
         architecture=architecture.plain() if architecture is not None else None,
         merge=bool(merge is not None and merge.value),
+        children=tuple(children_of(library, doc)) if is_sweep(doc) else (),
         prepared=_fill(prepared, "prepared", project, paths) if prepared is not None else None,
     )
-
-
-def in_profile(library: Library, doc: Document, profile: str) -> tuple[Document, TinyModel | None, Model | None]:
-    """The recipe as this profile runs it, the tiny model that stands in where one does, and the real model's facts.
-
-    Raises Refused (R407).
-    """
-    library.add(doc)
-    model = model_of(doc, library.project.root) or _upstream_model(library, doc, ())
-    if profile != "smoke":
-        return doc, None, model
-    staged, tiny = smoke(library.project, doc, model)
-    return staged, tiny, model
-
-
-def _upstream_model(library: Library, doc: Document, seen: Sequence[str]) -> Model | None:
-    """The architecture that `base_model: ${needs.x.model}` will have: that of the recipe it comes from."""
-    base = doc.keys.get("base_model")
-    match = REFERENCE.fullmatch(str(base.value)) if base is not None else None
-    need = needs_of(doc).get(match["alias"]) if match else None
-    if need is None or need.value in seen:
-        return None
-    try:
-        upstream = library.get(str(need.value))
-    except Refused:
-        return None
-    return model_of(upstream, library.project.root) or _upstream_model(library, upstream, [*seen, doc.name])
 
 
 def _output_paths(project: Project, library: Library, upstreams: tuple[Upstream, ...], profile: str) -> dict[str, str]:

@@ -6,23 +6,26 @@ import textwrap
 from collections.abc import Iterable, Iterator
 
 from runner.plan.fit import Choice, Search
+from runner.plan.sweep import SweepPlan
 from runner.plan.types import Plan
 from runner.plan.verdict import amount, short_of
 from runner.recipe.edit import written
 from runner.report.ink import Ink, brief_duration, money
 
-HEAD = ("fits", "GPU GiB", "tok/s/GPU", "time", "cost", "disk GiB")
+HEAD = ("fits", "GPU GiB", "tok/s/GPU", "time", "cost", "disk")
 _HARD_SPACE = "\N{NO-BREAK SPACE}"
-_WIDTHS = (9, 10, 9, 7, 7, 8)
+_WIDTHS = (9, 9, 9, 6, 7, 6)
 
 
-def catalogue(plans: Iterable[Plan], ink: Ink) -> Iterator[str]:
-    """A line for each plan; GPU memory as peak of capacity, host RAM instead where there is no GPU."""
+def catalogue(plans: Iterable[Plan | SweepPlan], ink: Ink) -> Iterator[str]:
+    """A line for each plan; GPU memory as peak of capacity, host RAM instead where there is no GPU; of a sweep
+    the hungriest child's."""
     listed = list(plans)
     name = max((len(plan.recipe) for plan in listed), default=6)
     yield ink.paint(f"{'recipe':<{name}} {_row(HEAD)}".rstrip(), "bold")
     for plan in listed:
-        yield f"{plan.recipe:<{name}} {_figures(plan, ink)}".rstrip()
+        cells = _figures(plan, ink) if isinstance(plan, Plan) else _sweep_figures(plan, ink)
+        yield f"{plan.recipe:<{name}} {cells}".rstrip()
 
 
 def frontier(search: Search, ink: Ink) -> Iterator[str]:
@@ -66,6 +69,20 @@ def _figures(plan: Plan, ink: Ink) -> str:
         brief_duration(cost.hours.value) if cost.hours is not None else "-",
         money(cost.usd.value) if cost.usd is not None else "-",
         amount(plan.disk.gib.value),
+    )
+    return _row(cells).replace(plan.fits, ink.paint(plan.fits, plan.fits), 1)
+
+
+def _sweep_figures(plan: SweepPlan, ink: Ink) -> str:
+    hungriest = max((each.plan for each in plan.children), key=lambda each: each.memory.peak.value)
+    memory = hungriest.memory
+    cells = (
+        plan.fits,
+        f"{amount(memory.peak.value)}/{amount(memory.capacity_gib)}" if hungriest.gpus else "no GPU",
+        f"{len(plan.children)} runs",
+        brief_duration(plan.hours.value) if plan.hours is not None else "-",
+        money(plan.usd.value) if plan.usd is not None else "-",
+        amount(plan.disk_gib),
     )
     return _row(cells).replace(plan.fits, ink.paint(plan.fits, plan.fits), 1)
 

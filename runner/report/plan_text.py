@@ -24,6 +24,7 @@ PARTS = {
     "logits": ("H", "logits and loss"),
     "gathered": ("Z", "gathered weights"),
     "buckets": ("B", "communication buckets"),
+    "pipe": ("P", "on the way between stages"),
     "workspace": ("K", "cuBLAS workspace"),
     "cache": ("C", "keys and values of answers"),
     "server": ("V", "vLLM's share"),
@@ -42,8 +43,9 @@ WORK = {
     "host": "transfers and step on host",
     "kernels": "launching kernels",
     "generation": "generating answers",
+    "bubble": "waiting for other stages",
 }
-_SPARE = "DEFJNPQTUX"
+_SPARE = "DEFJNQTUX"
 _NAME = 34  # columns of the first column of every table
 _SMALL = 0.005  # share of RAM or disk below which a part is not worth a word
 _STEP_BAR = 24

@@ -17,7 +17,7 @@ from runner.recipe.graph import Library
 from runner.recipe.load import find_recipe
 from runner.recipe.resolve import Recipe, resolve
 from runner.render import render
-from runner.report.ink import Ink
+from runner.report.ink import Ink, count
 from runner.report.plan_text import page
 from runner.report.taken import read
 
@@ -63,6 +63,8 @@ def _smoked(far: dict[str, Any] | None) -> str:
         change = f"reward {far['first_reward']:.1f} → {far['reward']:.1f}"
     elif "rewards/margins" in far:
         change = f"margin {far['first_rewards/margins']:.1f} → {far['rewards/margins']:.1f}"
+    elif "tokens" in far:
+        change = f"{count(int(far['tokens']))} tokens"
     else:
         change = f"loss {far['first_loss']:.1f} → {far['loss']:.1f}"
     return f"{change}, {far['seconds']} s"

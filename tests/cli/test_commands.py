@@ -18,10 +18,12 @@ from tests.conftest import BODY, HEADER, ROOT, Bench
 
 HOSTILE = ["x;touch owned", "$(touch owned)", "`touch owned`", "../../etc/passwd", "$(shell touch owned)", "a b", "A"]
 
+SHIPPED = len(Project(ROOT).all_recipes())
+
 
 def test_validate_says_all_is_well(shipped_bench: Bench) -> None:
     done = shipped_bench.call("validate")
-    assert (done.returncode, done.stdout, done.stderr) == (0, f"{len(Project(ROOT).all_recipes())} recipes: ok\n", "")
+    assert (done.returncode, done.stdout, done.stderr) == (0, f"{SHIPPED} recipes: ok\n", "")
     assert shipped_bench.call("validate", "--quiet", "phase4/dpo-13b").stdout == ""
     assert shipped_bench.call("validate", "--profile", "smoke").returncode == 0
 
@@ -85,7 +87,7 @@ def test_new_keeps_comments_and_never_overwrites(shipped_bench: Bench) -> None:
 
 def test_list(shipped_bench: Bench) -> None:
     rows = json.loads(shipped_bench.call("list", "--json").stdout)
-    assert len(rows) == len(Project(ROOT).all_recipes())
+    assert len(rows) == SHIPPED
     dpo = next(r for r in rows if r["recipe"] == "phase4/dpo-13b")
     assert (dpo["kind"], dpo["week"], dpo["needs"], dpo["model"]) == (
         "dpo",

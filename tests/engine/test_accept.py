@@ -13,6 +13,7 @@ from runner.facts.boxes import make_box
 from runner.plan.fit import search
 from runner.recipe.compose import compose
 from runner.recipe.resolve import resolve
+from tests.conftest import recipes_of
 from tests.engine.conftest import Smoke
 
 
@@ -31,13 +32,22 @@ def verdicts(env: Environment, folders: list[Path]) -> dict[str, str | None]:
 
 def test_every_rendering_is_accepted(scratch: Smoke, axolotl: Environment, tmp_path: Path) -> None:
     folders = []
-    for name in scratch.call("list", "--names").stdout.split():
+    for name in recipes_of("axolotl"):
         folder = tmp_path / name.replace("/", "_")
         done = scratch.call("render", name, "--out", str(folder))
         assert done.returncode == 0, done.stderr
         folders.append(folder)
-    assert len(folders) >= 23
+    assert len(folders) >= 28
     assert {k: v for k, v in verdicts(axolotl, folders).items() if v} == {}
+
+
+def test_a_pipelines_config_is_refused_where_deepspeed_refuses_it(
+    scratch: Smoke, axolotl: Environment, tmp_path: Path
+) -> None:
+    scratch.call("render", "phase2/parallel-pipeline", "--out", str(tmp_path / "pipe"))
+    sharded = tmp_path / "pipe" / "deepspeed.json"
+    sharded.write_text(json.dumps({**json.loads(sharded.read_text()), "train_batch_size": 7}))
+    assert "train_batch_size" in str(verdicts(axolotl, [tmp_path / "pipe"])["pipe"])
 
 
 def test_the_validators_really_refuse(scratch: Smoke, axolotl: Environment, tmp_path: Path) -> None:

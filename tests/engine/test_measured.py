@@ -8,11 +8,12 @@ from typing import Any
 
 import pytest
 
-from runner.project import Project, shipped
+from runner.project import shipped
 from runner.record import read_metrics, read_run
-from tests.engine.conftest import ROOT, Smoke
+from tests.conftest import recipes_of
+from tests.engine.conftest import Smoke
 
-RECIPES = [Project(ROOT).recipe_name(f) for f in Project(ROOT).all_recipes()]
+RECIPES = recipes_of("axolotl")
 CHAT = shipped("data") / "smoke" / "chat.jsonl"
 
 

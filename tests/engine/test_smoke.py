@@ -10,11 +10,12 @@ from pathlib import Path
 import pytest
 
 from runner.engines.environment import Environment
-from runner.project import Project
+from runner.jobs.shards import Shards, read_manifest
 from runner.record import read_metrics
-from tests.engine.conftest import ROOT, Smoke
+from tests.conftest import recipes_of
+from tests.engine.conftest import Smoke
 
-RECIPES = [Project(ROOT).recipe_name(f) for f in Project(ROOT).all_recipes()]
+RECIPES = recipes_of("axolotl")
 PREFERENCE = ["phase4/dpo-13b", "phase4/dpo-34b", "phase4/orpo-13b", "phase4/kto-13b"]
 # trains tokenizers, which have no loss
 COMPARED = ["phase1/tokenizers"]
@@ -34,6 +35,7 @@ def test_it_finishes_and_learns(smoked: Smoke, recipe: str) -> None:
         pytest.fail(why(smoked, recipe))
     record = smoked.run(recipe).record
     assert record["status"] == "finished"
+    assert record["engine"]["versions"]["deepspeed"].startswith("0.18.")
     assert record["engine"]["versions"]["axolotl"] == "0.19.0"
     metrics = record["metrics"]
     assert metrics["step"] == metrics["max_steps"] > 0
@@ -42,6 +44,23 @@ def test_it_finishes_and_learns(smoked: Smoke, recipe: str) -> None:
     for output in record["outputs"]:
         assert output["bytes"] > 0
         assert (smoked.run(recipe).path / output["path"]).is_dir()
+
+
+@pytest.mark.parametrize("recipe", recipes_of("datatrove"))
+def test_data_are_prepared_for_tiny_models(smoked: Smoke, recipe: str) -> None:
+    """What tiny models need: 2,048 tokens, the special ones with the ids that their configs have."""
+    if not (smoked.project.artifacts / recipe / "smoke" / "done").exists():
+        pytest.fail(why(smoked, recipe))
+    run = smoked.run(recipe)
+    dataset, tokenizer = (run.path / each["path"] for each in run.record["outputs"])
+    manifest = read_manifest(dataset)
+    assert (manifest["vocab_size"], manifest["eos_token_id"]) == (2048, 2)
+    special = json.loads((tokenizer / "tokenizer.json").read_text())["added_tokens"]
+    assert [each["content"] for each in special[:4]] == ["<unk>", "<s>", "<|im_end|>", "<pad>"]
+    assert [each["id"] for each in special[:4]] == [0, 1, 2, 3]
+    assert run.record["metrics"]["tokens"] == sum(split["tokens"] for split in manifest["splits"].values())
+    assert run.record["metrics"]["tokens_per_s_per_core"] > 10_000
+    assert len(Shards(dataset, "train", 128)) > len(Shards(dataset, "validation", 128)) > 0
 
 
 @pytest.mark.parametrize("recipe", PREFERENCE)

@@ -14,6 +14,8 @@ _STOCK, _FUSED, _COMPILED, _CHUNKED = 12, 8, 10, 3
 
 def head_bytes(w: Workload) -> float:
     """Bytes at the widest moment of loss and its backward, all tokens together."""
+    if w.stages > 1 and not w.head_outputs:
+        return 0.0  # a stage before the last
     h, c = w.architecture.decoder.hidden, w.compute_bytes
     norm = norm_bytes(w, w.architecture.decoder.norm) + (c if w.adapter is None else 0)
     return norm * h * w.tokens + logits_bytes(w) * w.logit_tokens + _gradient(w)

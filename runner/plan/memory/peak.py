@@ -52,6 +52,7 @@ def peak(w: Workload) -> Peak:
         "master": s.master,
         "optimizer": s.optimizer,
         "buckets": s.buckets,
+        "pipe": _pipe_buffers(w),
         "workspace": float(_WORKSPACE),
     }
     moments = {
@@ -87,26 +88,27 @@ def kept(w: Workload) -> float:
         one = layer(w, stack)
         per_token = {
             "none": one.total,
-            "full": one.boundary + one.pinned,
+            "full": one.boundary / w.checkpoint_every + one.pinned,
             "selective": one.boundary + one.pinned + one.attended,
         }
         if w.offload_activations and w.checkpointing != "none":
             continue
         compiled = w.kernels.compile and w.checkpointing == "none" and stack.norm == "rms"
         total += per_token[w.checkpointing] * stack.layers * w.tokens * (COMPILED if compiled else 1.0)
-    return total
+    return total * w.in_flight
 
 
 def _backward(w: Workload, s: States, *, first: bool) -> dict[str, float]:
     stack = w.architecture.decoder
     one = layer(w, stack)
-    working = one.scratch + (one.total if w.checkpointing != "none" else 0.0)
+    working = one.scratch + (one.total * w.checkpoint_every if w.checkpointing != "none" else 0.0)
     gathered = 0.0
     if w.sharding.stage >= 3:
         # the layer, the one that is gathered ahead of it, and the whole layer's gradients before they are scattered
         gathered = 2 * layer_bytes(w, stack) + _root(w)
         gathered += 0.0 if w.adapter else layer_bytes(w, stack)
-    activations = 0.0 if first else kept(w)
+    # in a pipeline, other micro batches' stay when the backward pass of one has come to its end
+    activations = kept(w) * (w.in_flight - 1) / w.in_flight if first else kept(w)
     gradients = s.gradients if first else max(_standing(w, s), 0.0)
     return {
         "activations": activations,
@@ -115,6 +117,15 @@ def _backward(w: Workload, s: States, *, first: bool) -> dict[str, float]:
         "gathered": gathered,
         "gradients": gradients,
     }
+
+
+def _pipe_buffers(w: Workload) -> float:
+    """Hidden states on their way: each micro batch in flight keeps what came in and what went out, at least two of
+    each; and one buffer to receive into, one for the gradient (DeepSpeed runtime/pipe/engine.py, pipe_buffers)."""
+    if w.stages == 1:
+        return 0.0
+    each = w.architecture.decoder.hidden * w.compute_bytes * w.tokens
+    return float(each * (2 * max(2, w.in_flight) + 2))
 
 
 def _cache(w: Workload) -> float:

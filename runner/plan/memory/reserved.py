@@ -8,7 +8,7 @@ from runner.plan.memory.peak import Peak
 from runner.plan.workload import Workload
 
 GIB = 2**30
-_STATIC = ("weights", "adapter", "reference", "master", "optimizer", "buckets")
+_STATIC = ("weights", "adapter", "reference", "master", "optimizer", "buckets", "pipe")
 # above the capacity that torch reports lies some memory that only the driver sees
 _DRIVER = 0.3 * GIB
 

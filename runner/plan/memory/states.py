@@ -82,6 +82,8 @@ def states(w: Workload) -> States:
 def _scratch(w: Workload, trained: Trained, mine: float, deepspeed: bool) -> float:
     each = 4 if deepspeed else trained.bytes_each
     scratch = mine * each * w.optimizer.scratch + min(trained.largest, mine) * 4 * w.optimizer.largest
+    if w.sharding.summed:
+        return scratch  # they lie flat and in 32 bits already
     if deepspeed and w.sharding.stage in (1, 2):
         # the partition's gradients, flattened and widened to 32 bits for the step
         scratch += mine * 4
@@ -95,6 +97,8 @@ def _buckets(w: Workload, trained: Trained) -> float:
     shard = w.sharding
     if shard.engine == "ddp":
         return trained.count / w.tensor_parallel * trained.bytes_each
+    if shard.summed and shard.ways == 1:
+        return 0.0  # nobody to reduce them with
     if shard.engine == "deepspeed" and shard.stage:
         # two while communication overlaps with computation
         return 2 * min(shard.reduce_bucket, trained.count) * w.compute_bytes

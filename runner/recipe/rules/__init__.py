@@ -12,6 +12,7 @@ import pkgutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cache
+from pathlib import Path
 from typing import Any, Literal
 
 from runner.diagnostics import Diagnostic, Severity, Span
@@ -24,7 +25,8 @@ from runner.recipe.document import Document, Node, parse_path
 class Facts:
     """What a rule may look at: one composed recipe, its box, and its base model where it is known.
 
-    `refused` names the top-level keys that the schema refused and that `doc` therefore lacks.
+    `refused` names the top-level keys that the schema refused and that `doc` therefore lacks. `root` is the project's
+    folder, below which local files are looked for; the current one where it is not told.
     """
 
     doc: Document
@@ -32,6 +34,7 @@ class Facts:
     box: Box
     model: Model | None = None
     refused: frozenset[str] = frozenset()
+    root: Path | None = None
 
     def node(self, path: str) -> Node | None:
         """The node at a dotted path (`trl.num_generations`, `datasets.0.type`)."""

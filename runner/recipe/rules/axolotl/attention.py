@@ -95,7 +95,7 @@ def packing_leaks(facts: Facts) -> Iterator[Diagnostic]:
     samples attend to earlier ones, and only warns.
     """
     kernel = attention_of(facts)
-    if "attn_implementation" in facts.refused:
+    if "attn_implementation" in facts.refused or facts.has("prepared"):  # whose rows R158 keeps from being packed
         return
     if not facts.has("sample_packing") or facts.has("rl") or kernel in _VARLEN or kernel in ("sdpa", "eager"):
         return

@@ -15,7 +15,7 @@ _STRATEGIES = {"save_strategy": ["no", "steps", "epoch", "best"], "eval_strategy
 
 
 def has_eval_data(facts: Facts) -> bool:
-    return bool(facts.get("val_set_size")) or bool(facts.get("test_datasets"))
+    return any(bool(facts.get(key)) for key in ("val_set_size", "test_datasets", "prepared"))
 
 
 def interval(facts: Facts, steps: str, per_epoch: str) -> float:

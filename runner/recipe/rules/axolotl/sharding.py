@@ -132,6 +132,8 @@ def parallel_sizes(facts: Facts) -> Iterator[Diagnostic]:
     for key in keys:
         size *= facts.get(key)
     gpus = facts.ranks
+    if not facts.box.gpus:
+        return  # on a CPU the runner starts as many processes as it takes
     if keys and gpus % size:
         shown = " times ".join(f"`{k}`" for k in keys)
         yield facts.report(
@@ -197,4 +199,25 @@ def tensor_parallel_tied(facts: Facts) -> Iterator[Diagnostic]:
             "`tensor_parallel_size` does not work with a model whose embeddings are tied",
             label=f"`{printable(facts.model.name)}` sets `tie_word_embeddings`",
             help="remove `tensor_parallel_size`, and shard with `deepspeed` where one GPU is too small",
+        )
+
+
+@rule(
+    "R115",
+    "tensor parallelism with DeepSpeed",
+    source="https://github.com/axolotl-ai-cloud/axolotl/blob/main/src/axolotl/train.py",
+)
+def tensor_parallel_deepspeed(facts: Facts) -> Iterator[Diagnostic]:
+    """Axolotl hands `tensor_parallel_size` on to DeepSpeed's AutoTP, and at the end saves the model from rank 0, which
+    holds only its part of every matrix: what is left does not load. Seen with Axolotl 0.19 and DeepSpeed 0.18 on two
+    ranks, whose losses were not those of one process with the same weights either.
+    """
+    if facts.get("tensor_parallel_size", 1) > 1 and facts.has("deepspeed"):
+        yield facts.report(
+            "R115",
+            "deepspeed",
+            "`deepspeed` and `tensor_parallel_size` can't be used together",
+            label="rank 0 would save its part of each matrix as the model",
+            help="remove `deepspeed`; to divide what tensor parallelism leaves whole, set `fsdp_version: 2` and "
+            "`fsdp_config`",
         )

@@ -1,0 +1,68 @@
+"""`runner collect`: a sweep's children as one table; the sweep's own launch.sh calls it too."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+
+import click
+
+from runner.cli.common import profile_option
+from runner.diagnostics import Diagnostic, Span, shown_path
+from runner.project import Project, find_project, valid_name
+from runner.recipe.load import Refused, not_a_name
+from runner.record import METRICS, runs
+from runner.report.sweep import POINTS, as_csv, columns, progress, rows
+
+
+@click.command()
+@click.argument("sweep", metavar="SWEEP")
+@profile_option
+@click.option("--out", type=click.Path(path_type=Path, dir_okay=False), help="Write CSV of the finished ones here.")
+@click.option("--run", type=click.Path(path_type=Path, file_okay=False), help="This run of the sweep, not its newest.")
+@click.option("--tick", is_flag=True, hidden=True, help="Add how far the sweep is to the run's metrics.")
+def command(sweep: str, profile: str, out: Path | None, run: Path | None, tick: bool) -> None:
+    """Show what a sweep's children came to, finished or not: sizes, tokens, FLOPs, losses, speed and memory."""
+    project = find_project()
+    if not valid_name(sweep):
+        raise Refused(not_a_name(sweep, Span("<command line>")))
+    folder = run or _newest(project, sweep, profile)
+    table = rows(project, sweep, profile, folder)
+    if tick:
+        with (folder / METRICS).open("a") as metrics:
+            metrics.write(json.dumps({"time": time.time(), **progress(table)}) + "\n")
+        return
+    if out is not None:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        out.write_text(as_csv(table))
+        done = sum(row["status"] == "finished" for row in table)
+        click.echo(f"{done} of {len(table)} children in {shown_path(str(out))}")
+        return
+    names = columns(table)
+    shown = [[_cell(row.get(name)) for name in names] for row in table]
+    widths = [max(len(line[i]) for line in [names, *shown]) for i in range(len(names))]
+    for line in [names, *shown]:
+        click.echo("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
+
+
+def _newest(project: Project, sweep: str, profile: str) -> Path:
+    found = [r.path for r in runs(project, sweep, profile) if (r.path / POINTS).is_file()]
+    if not found:
+        raise Refused(
+            Diagnostic(
+                "R410",
+                f"`{sweep}` has no run of a sweep in profile `{profile}`",
+                Span("<command line>"),
+                help=f"`make recipe R={sweep}` runs it",
+            )
+        )
+    return found[0]
+
+
+def _cell(value: object) -> str:
+    if value is None:
+        return "-"
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    return f"{value:,}" if isinstance(value, int) else str(value)

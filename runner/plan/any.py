@@ -1,0 +1,32 @@
+"""Any recipe -> its plan: a model's, a sweep's, or a data preparation's."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from runner.facts.boxes import Box
+from runner.plan.make import make_plan
+from runner.plan.preparation import KIND as PREPARE
+from runner.plan.preparation import Preparation, plan_preparation
+from runner.plan.sweep import SweepPlan, make_sweep_plan
+from runner.plan.types import Plan
+from runner.project import Project
+from runner.recipe.resolve import Recipe
+
+AnyPlan = Plan | SweepPlan | Preparation
+
+
+def plan_any(
+    project: Project,
+    recipe: Recipe,
+    locate: Callable[[str, str], Path | None],
+    box: Box | None = None,
+    price: float | None = None,
+) -> AnyPlan:
+    """`box` and `price` as in make_plan; a sweep's children have the boxes that they name. Raises what that raises."""
+    if recipe.children:
+        return make_sweep_plan(project, recipe, locate, price=price)
+    if recipe.kind == PREPARE:
+        return plan_preparation(recipe, box)
+    return make_plan(recipe, box, price=price)

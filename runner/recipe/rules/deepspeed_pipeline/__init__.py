@@ -1,0 +1,1 @@
+"""Rules of kinds that DeepSpeed trains as a pipeline."""
