@@ -40,6 +40,7 @@ CONFIGS = {
     "datatrove": ("prepare.json", "config"),
     "deepspeed_pipeline": ("pipeline.json", "pipeline"),
     "transformers": ("trainer.yaml", "config"),
+    "tokenizers": ("tokenizers.yaml", "config"),
 }
 GOLDEN = ROOT / "tests" / "golden"
 PROJECT = Project(ROOT)

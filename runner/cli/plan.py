@@ -14,7 +14,7 @@ from runner.cli.common import profile_option, set_option
 from runner.cli.output import counted, print_diagnostics, wants_colour
 from runner.diagnostics import Diagnostic, Span
 from runner.facts.boxes import Box
-from runner.plan.any import AnyPlan, plan_any, plannable
+from runner.plan.any import AnyPlan, has_plan, plan_any
 from runner.plan.as_json import search_to_json
 from runner.plan.lenient import SENSELESS, open_any, senseless
 from runner.plan.preparation import KIND as PREPARE
@@ -111,6 +111,9 @@ def planned(
 
 
 def _unknown_model(recipe: Recipe, name: str) -> Diagnostic:
+    if not has_plan(recipe.kind):
+        kind = replace(recipe.doc.keys["kind"].span)
+        return Diagnostic("R202", f"kind `{recipe.kind}` trains no model, so there is nothing to plan", kind)
     node = recipe.doc.keys.get("base_model")
     return Diagnostic(
         "R202",
@@ -126,10 +129,6 @@ def _one(
 ) -> bool:
     if recipe.children and box is not None:
         raise click.UsageError("a sweep is planned on the boxes that it names: --box goes with one recipe")
-    if not plannable(recipe):
-        _tell(found, recipe)
-        click.echo(f"{recipe.name} ({recipe.kind}, {recipe.profile}): no model, nothing to plan")
-        return True
     plan = planned(project, recipe, found, box, price)
     told = [*found, *_unfit(plan, recipe, box)]
     _tell(told, recipe)
@@ -170,7 +169,7 @@ def _all(project: Project, profile: str, box: Box | None, price: float | None, a
     for file in project.all_recipes():
         try:
             opened, found = _open(library, file, (), box)
-            if not plannable(opened):
+            if not has_plan(opened.kind):
                 continue
             plans.append(planned(project, opened, found, box, price))
         except Refused as refusal:

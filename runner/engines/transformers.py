@@ -1,4 +1,4 @@
-"""transformers' own Trainer, for what Axolotl does not train: jobs/trainer/ in Axolotl's environment, one file a stage."""
+"""transformers' own Trainer, for what Axolotl does not train: jobs/trainer/, in Axolotl's environment."""
 
 from __future__ import annotations
 
@@ -18,8 +18,10 @@ SAID = "trainer: error: "
 FINETUNES = {"masked-lm": "classification", "seq2seq": "text-to-text"}
 FINETUNED = "finetuned"
 # keys of the first stage that mean its model and its data
-_FIRST = ("architecture", "prepared", "tokenizer_config", "datasets", "test_datasets", "val_set_size", "generation",
-          "mlm_probability", "mask_replace_prob", "random_replace_prob", "noise_density", "mean_noise_span_length")  # fmt: skip
+_FIRST = (
+    "architecture", "prepared", "tokenizer_config", "datasets", "test_datasets", "val_set_size", "generation",
+    "mlm_probability", "mask_replace_prob", "random_replace_prob", "noise_density", "mean_noise_span_length",
+)  # fmt: skip
 
 
 def jobs(recipe: Recipe) -> tuple[str, ...]:
@@ -77,7 +79,7 @@ def _config(recipe: Recipe, cpu: bool) -> dict[str, Any]:
 
 def _finetune(recipe: Recipe, first: dict[str, Any]) -> dict[str, Any]:
     """The second stage: the first one's keys where it has none of its own, from the model that the first one leaves."""
-    own = recipe.values["finetune"]
+    own: dict[str, Any] = recipe.values["finetune"]
     config = {key: value for key, value in first.items() if key not in _FIRST}
     if "num_train_epochs" in own and "max_steps" not in own:
         config.pop("max_steps", None)

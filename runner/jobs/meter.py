@@ -7,7 +7,7 @@ Each rank leaves `measured/rank-0.json`: peaks in GiB (of torch's allocator wher
 the median seconds of an optimizer step without the first two, and the tokens per second that this GPU went through.
 
 A later stage of the same run says its `part`: its metrics are `part/loss` and the like, its file is
-`measured/part-rank-0.json`, so that the figures of the first stage, which is the one that is planned, stay what they are.
+`measured/part-rank-0.json`, so that the figures of the first stage, which is the one that is planned, stay apart.
 """
 
 import atexit

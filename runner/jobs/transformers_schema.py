@@ -29,17 +29,17 @@ SCALARS = {int: "integer", float: "number", bool: "boolean", str: "string", dict
 # keys that transformers types as plain text, though only these words mean something
 WORDS = {"train_sampling_strategy": ["random", "sequential", "group_by_length"]}
 # the engine has no bounds of its own for these, and counts or divides by nonsense
-BOUNDS: dict[str, dict[str, float]] = {
-    **dict.fromkeys(("per_device_train_batch_size", "per_device_eval_batch_size", "gradient_accumulation_steps",
-                     "eval_accumulation_steps", "save_total_limit", "torch_empty_cache_steps"), {"minimum": 1}),
-    **dict.fromkeys(("logging_steps", "save_steps", "eval_steps", "num_train_epochs"), {"exclusiveMinimum": 0}),
-    **dict.fromkeys(("warmup_steps", "weight_decay", "max_grad_norm", "eval_delay", "dataloader_num_workers"),
-                    {"minimum": 0}),
-    **dict.fromkeys(("adam_beta1", "adam_beta2", "label_smoothing_factor"), {"minimum": 0, "exclusiveMaximum": 1}),
-    "max_steps": {"minimum": -1},
-    "adam_epsilon": {"exclusiveMinimum": 0},
-    "seed": {"minimum": 0},
-    "data_seed": {"minimum": 0},
+BOUNDS: dict[tuple[str, ...], dict[str, float]] = {
+    (
+        "per_device_train_batch_size", "per_device_eval_batch_size", "gradient_accumulation_steps",
+        "eval_accumulation_steps", "save_total_limit", "torch_empty_cache_steps",
+    ): {"minimum": 1},
+    ("logging_steps", "save_steps", "eval_steps", "num_train_epochs", "adam_epsilon"): {"exclusiveMinimum": 0},
+    (
+        "warmup_steps", "weight_decay", "max_grad_norm", "eval_delay", "dataloader_num_workers", "seed", "data_seed",
+    ): {"minimum": 0},
+    ("adam_beta1", "adam_beta2", "label_smoothing_factor"): {"minimum": 0, "exclusiveMaximum": 1},
+    ("max_steps",): {"minimum": -1},
 }  # fmt: skip
 
 
@@ -75,9 +75,9 @@ def main() -> None:
         found = schema_of(field.type)
         if field.name in WORDS:
             found["enum"] = WORDS[field.name]
-        if field.name in BOUNDS:
-            number = found["anyOf"][0] if "anyOf" in found else found
-            number.update(BOUNDS[field.name])
+        for names, bounds in BOUNDS.items():
+            if field.name in names:
+                (found["anyOf"][0] if "anyOf" in found else found).update(bounds)
         default = field.default
         if default is not dataclasses.MISSING and default is not None:
             found["default"] = default.value if isinstance(default, enum.Enum) else default

@@ -15,10 +15,10 @@ GIB = 2**30
 # this CPU build over the 23 smoke runs (data/measured/cpu.csv): 0.82 for a causal trainer, a little more with TRL's
 # and with DeepSpeed.
 PROCESS = 0.82
+# The same of jobs/trainer, which hides what it does not use from transformers: 0.55 over its four smoke runs.
+TRAINER = 0.55
 # a stage of a DeepSpeed pipeline, which imports no Axolotl: phase2/parallel-pipeline in smoke
 PIPELINE = 0.64
-# The same of jobs/trainer, which hides what it does not use from transformers: 0.40 after its imports, likewise.
-TRAINER = 0.40
 TRL = 0.03
 DEEPSPEED = 0.02
 # A process that uses CUDA holds the driver's and the libraries' host side on top: 1.7 GiB of 2.0 in pytorch/pytorch
@@ -60,12 +60,10 @@ def host_ram(recipe: Recipe, w: Workload) -> Store:
 
 def _processes(recipe: Recipe, w: Workload) -> float:
     if w.stages > 1:
-        each = PIPELINE
-    elif recipe.engine == "transformers":
-        each = TRAINER
-    else:
-        each = PROCESS + (TRL if w.objective not in ("sft", "pretrain") else 0.0)
-        each += DEEPSPEED if w.sharding.engine == "deepspeed" else 0.0
+        return w.ranks * (PIPELINE + (CUDA if w.box.gpus else 0.0))
+    plain = w.objective in ("sft", "pretrain")
+    each = TRAINER if recipe.engine == "transformers" else PROCESS + (0.0 if plain else TRL)
+    each += DEEPSPEED if w.sharding.engine == "deepspeed" else 0.0
     return w.ranks * (each + (CUDA if w.box.gpus else 0.0))
 
 

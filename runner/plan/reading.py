@@ -61,10 +61,9 @@ def planned_config(recipe: Recipe) -> dict[str, Any]:
 
 def read_workload(recipe: Recipe, box: Box | None = None) -> Workload:
     """`box` instead of the recipe's own. Raises Unplannable, and ValueError where the config makes no sense."""
-    box = box or recipe.box
+    box, recipe = box or recipe.box, in_axolotls_names(recipe)
     if recipe.engine == "deepspeed_pipeline":
         return _pipeline(recipe, box)
-    recipe = in_axolotls_names(recipe)
     return workload_of(recipe.kind, recipe.values, architecture_of(planned_config(recipe)), box, ranks(recipe, box))
 
 

@@ -33,11 +33,6 @@ def engine_of(kind: str) -> str:
     return str(kind_schema(kind)["x-runner"]["engine"])
 
 
-def has_model(kind: str) -> bool:
-    """False where a recipe of this kind can name no model: it prepares data, or compares tokenizers."""
-    return bool({"base_model", "architecture"} & kind_schema(kind)["properties"].keys())
-
-
 @cache
 def header_keys() -> frozenset[str]:
     """Keys that are the runner's own, of every kind: engines never see them."""

@@ -123,8 +123,9 @@ def turns(plain: PlainLoop, every: int) -> Any:
     from transformers import TrainerCallback
 
     class Turns(TrainerCallback):  # type: ignore[misc]
-        ours: list[float] = []
-        theirs: list[float] = []
+        def __init__(self) -> None:
+            self.ours: list[float] = []
+            self.theirs: list[float] = []
 
         def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
             self.begun = time.perf_counter()

@@ -29,7 +29,8 @@ from transformers.pytorch_utils import Conv1D
 def build(given):
     config = AutoConfig.for_model(**given)
     named = (given.get("architectures") or [None])[0]
-    auto = {"bert": "AutoModelForMaskedLM", "roberta": "AutoModelForMaskedLM", "t5": "AutoModelForSeq2SeqLM", "marian": "AutoModelForSeq2SeqLM",
+    auto = {"bert": "AutoModelForMaskedLM", "roberta": "AutoModelForMaskedLM", "t5": "AutoModelForSeq2SeqLM",
+            "marian": "AutoModelForSeq2SeqLM",
             "llava": "AutoModelForImageTextToText"}.get(given["model_type"], "AutoModelForCausalLM")
     with torch.device("meta"):
         if named and given["model_type"] in ("bert", "roberta"):

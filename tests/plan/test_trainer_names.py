@@ -22,7 +22,13 @@ learning_rate: 6e-4
 max_steps: 1000
 bf16: true
 """
-AXOLOTL = "kind: pretrain\nmicro_batch_size: 16\noptimizer: adamw_torch_fused\npad_to_sequence_len: true\nattn_implementation: sdpa\n"
+AXOLOTL = """\
+kind: pretrain
+micro_batch_size: 16
+optimizer: adamw_torch_fused
+pad_to_sequence_len: true
+attn_implementation: sdpa
+"""
 TRAINER = "kind: causal-lm\nper_device_train_batch_size: 16\noptim: adamw_torch_fused\n"
 
 

@@ -1,4 +1,4 @@
-"""Marian: the Transformer of Vaswani et al. 2017, an encoder and a decoder with sinusoids and norms after each block."""
+"""Marian: the Transformer of Vaswani et al. 2017, with sinusoids and with norms after each block."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""What Axolotl does not train, on transformers' own Trainer; `python -m trainer trainer.yaml` in an engine environment."""
+"""What Axolotl does not train, on transformers' own Trainer; run as `python -m trainer FILE`."""

@@ -42,11 +42,12 @@ def turned(draw: random.Random) -> Iterator[Row]:
         yield {"text": f"reverse : {' '.join(word)}", "target": " ".join(reversed(word))}
 
 
-# A toy language with rules of its own: the verb comes last, an adjective after its noun, there are no articles, the
+# A toy language with rules of its own: the verb comes last, an adjective after its noun, there are no articles; the
 # plural is a word of its own before the noun, and "not" an ending of the verb.
 NOUNS = {
-    "dog": "vako", "cat": "mirel", "bird": "tisan", "horse": "gorut", "farmer": "palen", "king": "rosk", "child": "nimi",
-    "teacher": "edrus", "sailor": "navot", "baker": "brunel", "river": "sulva", "mountain": "takor", "house": "domel",
+    "dog": "vako", "cat": "mirel", "bird": "tisan", "horse": "gorut", "farmer": "palen", "king": "rosk",
+    "child": "nimi", "teacher": "edrus", "sailor": "navot", "baker": "brunel", "river": "sulva", "mountain": "takor",
+    "house": "domel",
     "garden": "floris", "boat": "kanu", "letter": "skriv", "apple": "pomo", "stone": "petra", "tree": "dendo",
     "song": "kantil", "door": "portu", "horn": "kornel", "lamp": "lumen", "coat": "vestal",
 }  # fmt: skip

@@ -18,8 +18,10 @@ from .settings import Settings
 
 STATE = "trainer_state.json"
 # what a tokenizer may consist of
-TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json",
-                   "vocab.json", "merges.txt", "vocab.txt", "spiece.model", "tokenizer.model", "chat_template.jinja")  # fmt: skip
+TOKENIZER_FILES = (
+    "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "vocab.json",
+    "merges.txt", "vocab.txt", "spiece.model", "tokenizer.model", "chat_template.jinja",
+)  # fmt: skip
 
 
 def run(settings: Settings, *more: TrainerCallback) -> int:
