@@ -51,12 +51,14 @@ def for_flops(
     step_tokens: int,
     planner: Planner | None = None,
     unique: float | None = None,
+    shape: Shape | None = None,
 ) -> Advice:
-    """Raises Refused (R607) where no model of that size can be made of `base`."""
+    """`shape` where the model is chosen already. Raises Refused (R607) where none of that size can be made."""
     n, d = _optimal(estimate, estimate.values[None], flops, unique)
     drawn_n, drawn_d = _optimal(estimate, estimate.draws, flops, unique)
     best_n, best_d = float(n[0]), float(d[0])
-    shape = nearest(best_n, base) if math.isfinite(best_n) else None
+    if shape is None and math.isfinite(best_n):
+        shape = nearest(best_n, base)
     if shape is None:
         raise Refused(_no_model(best_n, base))
     loss = _losses(estimate, estimate.values[None], n, d, unique)
@@ -81,26 +83,32 @@ def for_flops(
     )
 
 
-def flops_of(
-    hours: float, estimate: Estimate, base: dict[str, Any], planner: Planner, unique: float | None = None
-) -> float:
-    """6 N D of the model that is the optimum of just the FLOPs its own speed on the box gives in that time: larger
-    models take more FLOPs from a GPU, so that the budget depends on the model. Raises Refused (R607)."""
+def for_hours(
+    estimate: Estimate,
+    data: dict[str, Any],
+    hours: float,
+    base: dict[str, Any],
+    planner: Planner,
+    unique: float | None = None,
+) -> Advice:
+    """The model that is the optimum of just the FLOPs its own speed on the box gives in that time: larger models take
+    more FLOPs from a GPU, so that the budget depends on the model. Raises Refused (R607)."""
 
-    def budget(params: float) -> float:
+    def budget(params: float) -> tuple[float, Shape]:
         shape = nearest(params, base)
         if shape is None:
             raise Refused(_no_model(params, base))
-        return FLOPS_PER_TOKEN * shape.parameters * tokens_per_s(planner(shape)) * hours * 3600
+        return FLOPS_PER_TOKEN * shape.parameters * tokens_per_s(planner(shape)) * hours * 3600, shape
 
     low, high = math.log(_smallest(base)), math.log(_LARGEST)
     for _ in range(_STEPS):
         middle = (low + high) / 2
-        best = float(_optimal(estimate, estimate.values[None], budget(math.exp(middle)), unique)[0][0])
+        best = float(_optimal(estimate, estimate.values[None], budget(math.exp(middle))[0], unique)[0][0])
         low, high = (middle, high) if best > math.exp(middle) else (low, middle)
         if high - low < 1e-3:
             break
-    return budget(math.exp((low + high) / 2))
+    flops, shape = budget(math.exp((low + high) / 2))
+    return for_flops(estimate, data, flops, base, 0, planner, unique, shape)
 
 
 def tokens_per_s(plan: Plan) -> float:
