@@ -86,9 +86,6 @@ def test_plots_and_the_fit_are_written(table: str, tmp_path: Path, invoke: Invok
     assert "fit.json" in err
     data((out / "fit.json").read_text())
     assert all((out / name).read_bytes()[:4] == b"\x89PNG" for name in PLOTS if name.endswith("png"))
-    first = {name: (out / name).read_bytes() for name in PLOTS}
-    invoke("fit", table, "--out", str(out), "--bootstraps", "50")
-    assert {name: (out / name).read_bytes() for name in PLOTS} == first
 
 
 def test_a_bad_cell_is_told_at_its_place(tmp_path: Path, invoke: Invoke) -> None:
