@@ -14,6 +14,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
+from runner.report.figure import DOTS, STYLE
 from runner.scaling.laws import Array
 from runner.scaling.optimum import allocation
 from runner.scaling.points import FLOPS_PER_TOKEN, budgets
@@ -21,26 +22,10 @@ from runner.scaling.types import Fit
 
 Axes = Any
 SIZE = (7.2, 4.8)  # inches
-DOTS = 160
 COLOURS = "viridis"
 MEASURED, LAW, OUT, BEST = "#33475b", "#c2410c", "#b91c1c", "#111111"
 _MOST_BUDGETS = 9
 _DRAWN = 200  # bootstrap samples that a band is made of
-_STYLE: dict[Any, Any] = {
-    "font.size": 9.5,
-    "axes.titlesize": 10.5,
-    "axes.titlelocation": "left",
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.grid": True,
-    "grid.color": "#e5e7eb",
-    "grid.linewidth": 0.6,
-    "axes.edgecolor": "#9ca3af",
-    "legend.frameon": False,
-    "legend.fontsize": 8.5,
-    "svg.hashsalt": "runner",  # the same fit draws the same file
-    "svg.fonttype": "path",
-}
 
 
 def draw(fit: Fit, out: Path) -> list[Path]:
@@ -52,7 +37,7 @@ def draw(fit: Fit, out: Path) -> list[Path]:
         "extrapolation": _extrapolation,
     }
     written: list[Path] = []
-    with matplotlib.rc_context(_STYLE), warnings.catch_warnings(), np.errstate(all="ignore"):
+    with matplotlib.rc_context(STYLE), warnings.catch_warnings(), np.errstate(all="ignore"):
         warnings.simplefilter("ignore", UserWarning)
         for name, plot in plots.items():
             figure = Figure(figsize=SIZE, layout="constrained")
