@@ -44,10 +44,7 @@ def context(recipe: Recipe) -> dict[str, Any]:
         "slots": slots(recipe),
         "threads": max(1, recipe.box.cores // slots(recipe)),
         "gpus": most,  # of the hungriest child: a slot holds as many
-        "points": {
-            child.name: {"parameters": child.parameters, "axes": child.axes, "flops_budget": child.axes.get("budget")}
-            for child in recipe.children
-        },
+        "points": {child.name: {"parameters": child.parameters, "axes": child.axes} for child in recipe.children},
         "slurm": dict(recipe.values.get("slurm") or {}) if recipe.values.get("scheduler") == "slurm" else None,
         "fits": list(recipe.values.get("fit") or ()),
     }

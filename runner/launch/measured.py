@@ -8,11 +8,13 @@ from typing import Any
 
 from runner.engines import load_engine
 from runner.engines.environment import environment
+from runner.facts.families import architecture_of
 from runner.facts.models import hub_cache
 from runner.launch.local import Ended
 from runner.plan.as_json import estimates
 from runner.plan.types import Plan
 from runner.recipe.resolve import Recipe
+from runner.recipe.sweep.children import step_tokens
 
 # where each rank leaves what it measured (runner/jobs/meter.py)
 MEASURED = "measured"
@@ -75,6 +77,24 @@ def measured(recipe: Recipe, run: Path, ended: Ended, metrics: dict[str, Any]) -
         "peak_process_rss_gib": round(ended.peak_rss_gib, 3),
     }
     return {name: value for name, value in found.items() if value is not None}
+
+
+def scaling(recipe: Recipe, found: dict[str, Any], metrics: dict[str, Any]) -> dict[str, Any] | None:
+    """What a scaling law is fitted to: `params` (all, embeddings too), `tokens` trained on, `flops` as 6 x params x
+    tokens (Hoffmann et al. 2022), and `loss` in nats per token, of the last evaluation or else the last of training.
+
+    None of a run that is not from scratch, or did not come to its end.
+    """
+    steps = found.get("time.steps")
+    loss = metrics.get("eval_loss", metrics.get("loss"))
+    if recipe.architecture is None or not steps or not isinstance(loss, (int, float)):
+        return None
+    try:
+        params = architecture_of(recipe.architecture).parameters
+    except ValueError:
+        return None
+    tokens = metrics.get("tokens") or steps * step_tokens(recipe.values, max(1, recipe.box.total_gpus))
+    return {"params": params, "tokens": tokens, "flops": 6 * params * tokens, "loss": loss}
 
 
 def read_ranks(run: Path) -> list[dict[str, Any]]:

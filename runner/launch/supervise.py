@@ -17,7 +17,7 @@ from runner.engines import load_engine
 from runner.engines.environment import environment
 from runner.launch.fitness import check_machine
 from runner.launch.local import Ended, Progress, launch
-from runner.launch.measured import measured, one_line
+from runner.launch.measured import measured, one_line, scaling
 from runner.launch.table import planned
 from runner.machine import probe
 from runner.project import Project
@@ -190,6 +190,7 @@ def _execute(
         exit_code=ended.code,
         parts={k: round(record["parts"].get(k, 0) + v, 3) for k, v in {**record["parts"], **ended.parts}.items()},
         measured=found,
+        scaling=scaling(recipe, found, metrics),
         metrics=metrics,
         outputs=outcome.outputs,
         error=outcome.error or None,

@@ -8,9 +8,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from runner.facts.families import architecture_of
 from runner.project import Project
-from runner.recipe.sweep.children import step_tokens
 from runner.record import Run, runs
 
 POINTS = "points.json"
@@ -19,9 +17,8 @@ LAST = ("train_loss", "steps", "seconds", "tokens_per_s_per_gpu", "peak_gib", "s
 
 
 def rows(project: Project, sweep: str, profile: str, run: Path) -> list[dict[str, Any]]:
-    """One for each child of that run of the sweep, in the design's order. `params` counts all parameters, embeddings
-    too; `flops` is 6 x params x tokens (Hoffmann et al. 2022); `loss` that of the last evaluation, in nats per token,
-    or the last of training where nothing was evaluated. Figures are None for a child that has not finished."""
+    """One for each child of that run of the sweep, in the design's order: its axes, and what its record says under
+    `scaling` and `measured`. A child that has not finished has no figures."""
     points: dict[str, Any] = json.loads((run / POINTS).read_text())
     return [_row(project, sweep, profile, name, point) for name, point in points.items()]
 
@@ -37,36 +34,20 @@ def _row(project: Project, sweep: str, profile: str, name: str, point: dict[str,
         "status": newest.status if newest else "not started",
         "run": newest.id if newest else None,
     }
-    return found | (_figures(done, point) if done else {})
+    return found | (_figures(done) if done else {})
 
 
-def _figures(run: Run, point: dict[str, Any]) -> dict[str, Any]:
-    record = run.record
-    metrics, measured, planned = record.get("metrics", {}), record.get("measured", {}), record.get("planned", {})
-    parameters = point["parameters"] or _parameters(planned.get("config") or {})
-    steps = measured.get("time.steps") or metrics.get("step")
-    tokens = metrics.get("tokens")
-    if tokens is None and steps:
-        box = planned.get("box", {})
-        tokens = steps * step_tokens(record.get("values", {}), max(1, box.get("gpus", 0) * box.get("nodes", 1)))
+def _figures(run: Run) -> dict[str, Any]:
+    metrics, measured = run.record.get("metrics", {}), run.record.get("measured", {})
     return {
-        "params": parameters,
-        "tokens": tokens,
-        "flops": 6 * parameters * tokens if parameters and tokens else None,
         "loss": metrics.get("eval_loss", metrics.get("loss")),
+        **(run.record.get("scaling") or {}),
         "train_loss": metrics.get("loss"),
-        "steps": steps,
-        "seconds": record.get("seconds"),
+        "steps": measured.get("time.steps"),
+        "seconds": run.record.get("seconds"),
         "tokens_per_s_per_gpu": measured.get("speed.tokens_per_s_per_gpu"),
         "peak_gib": measured.get("memory.peak_gib") or measured.get("host.ram_gib"),
     }
-
-
-def _parameters(config: dict[str, Any]) -> int | None:
-    try:
-        return architecture_of(config).parameters if config else None
-    except (ValueError, KeyError, TypeError):
-        return None
 
 
 def columns(table: list[dict[str, Any]]) -> list[str]:

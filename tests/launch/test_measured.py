@@ -9,8 +9,19 @@ from typing import Any
 
 import pytest
 
+from runner.facts.families import architecture_of
 from runner.launch.local import Ended
-from runner.launch.measured import MEASURED, disk_bytes, foreseen, measured, number, one_line, predicted, side_by_side
+from runner.launch.measured import (
+    MEASURED,
+    disk_bytes,
+    foreseen,
+    measured,
+    number,
+    one_line,
+    predicted,
+    scaling,
+    side_by_side,
+)
 from runner.launch.table import FIELDS, append, planned, row, table_file
 from runner.plan.measured import read_table
 from runner.recipe.resolve import Recipe
@@ -172,3 +183,44 @@ def test_the_shipped_table_of_this_machine_is_whole() -> None:
 
 def test_planned_leaves_no_paths(recipe: Recipe) -> None:
     assert "/" not in json.dumps(planned(recipe)["settings"])
+
+
+SCRATCH = """\
+recipe: 1
+kind: pretrain
+title: t
+box: 1xh100
+architecture: {model_type: gpt2, n_layer: 2, n_head: 2, n_embd: 64, n_positions: 64, vocab_size: 300}
+tokenizer_config: x/y
+datasets: [{path: x/z, type: completion}]
+sequence_len: 64
+micro_batch_size: 4
+gradient_accumulation_steps: 2
+max_steps: 10
+learning_rate: 1e-3
+"""
+
+
+def test_a_run_from_scratch_is_a_point_of_a_scaling_law(bench: Bench) -> None:
+    recipe = recipe_of(bench, text=SCRATCH)
+    assert recipe.architecture is not None
+    params = architecture_of(recipe.architecture).parameters
+    found = scaling(recipe, {"time.steps": 10}, {"loss": 3.0, "eval_loss": 3.2})
+    assert found == {"params": params, "tokens": 10 * 4 * 2 * 64, "flops": 6 * params * 5120, "loss": 3.2}
+    # the trainer's own count wins, and without an evaluation the loss is that of training
+    assert scaling(recipe, {"time.steps": 10}, {"loss": 3.0, "tokens": 5000}) == {
+        "params": params, "tokens": 5000, "flops": 6 * params * 5000, "loss": 3.0
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("found", "metrics"), [({}, {"loss": 3.0}), ({"time.steps": 3}, {}), ({"time.steps": 3}, {"loss": "nan"})]
+)
+def test_a_run_without_an_end_or_a_loss_is_no_point(
+    bench: Bench, found: dict[str, Any], metrics: dict[str, Any]
+) -> None:
+    assert scaling(recipe_of(bench, text=SCRATCH), found, metrics) is None
+
+
+def test_a_finetune_is_no_point(recipe: Recipe) -> None:
+    assert scaling(recipe, {"time.steps": 3}, {"loss": 1.0}) is None
