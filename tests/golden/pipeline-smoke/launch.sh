@@ -28,12 +28,6 @@ step() { echo "=== $1"; }
 trap 'exit 130' INT
 trap 'exit 143' TERM
 
-step build
-"$PYTHON" jobs/build_tiny.py tiny.json
-
-step tokenize
-"$PYTHON" jobs/text_shards.py shards.json
-
 step train
 "$PYTHON" -m torch.distributed.run --standalone --nproc_per_node 2 jobs/pipeline.py pipeline.json
 step done

@@ -25,9 +25,6 @@ step() { echo "=== $1"; }
 trap 'exit 130' INT
 trap 'exit 143' TERM
 
-step tokenize
-"$PYTHON" jobs/text_shards.py shards.json
-
 step train
 "$PYTHON" -m torch.distributed.run --standalone --nproc_per_node 2 jobs/pipeline.py pipeline.json
 step done
