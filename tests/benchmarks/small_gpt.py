@@ -50,7 +50,7 @@ def write_shards(folder: Path) -> None:
 
 def render(folder: Path, shards: Path, sets: list[str]) -> None:
     """What `runner run phase1/gpt-nano` would execute, on these shards."""
-    sets = [f"prepared={shards}", "datasets=null", "test_datasets=null", "tokenizer_config=null", *sets]
+    sets = [f"prepared={shards}", "tokenizer_config=null", *sets]
     command = [os.environ.get("RUNNER_PYTHON", "python3"), "-m", "runner", "render", "phase1/gpt-nano"]
     command += [word for each in sets for word in ("--set", each)]
     env = {**os.environ, "PYTHONPATH": str(ROOT), "RUNNER_PROJECT": str(ROOT)}
