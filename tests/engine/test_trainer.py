@@ -129,7 +129,9 @@ def test_a_run_that_was_stopped_goes_on(smoked: Smoke) -> None:
     before = list(folder.glob("2*"))
     process = subprocess.Popen(command, cwd=smoked.project.root, env=smoked.env, stdout=subprocess.DEVNULL)
     begun = time.monotonic()
-    while not (runs := [r for r in folder.glob("2*") if r not in before and any("loss" in row for row in read_metrics(r)[0])]):
+    while not (
+        runs := [r for r in folder.glob("2*") if r not in before and any("loss" in row for row in read_metrics(r)[0])]
+    ):
         assert process.poll() is None
         assert time.monotonic() - begun < 180
         time.sleep(0.2)
