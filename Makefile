@@ -111,10 +111,11 @@ lint: $(VENV)/.dev
 test: $(VENV)/.dev lint ## all tests, the engines' smoke runs included
 	@$(VENV)/bin/python -m pytest
 
-bench: $(VENV)/.dev ## how long start-up, validate and show take
+bench: $(VENV)/.dev ## how long start-up, a run and a fit take
 	@$(VENV)/bin/python -m tests.benchmarks.startup
 	@$(VENV)/bin/python -m tests.benchmarks.overhead
 	@$(VENV)/bin/python -m tests.benchmarks.preparation
+	@$(VENV)/bin/python -m tests.benchmarks.fitting
 
 clean: ## remove .venv and caches; keeps artifacts/
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

@@ -54,7 +54,7 @@ def command(
     The model is Llama-shaped, counted to the parameter, and printed as the `architecture:` of a recipe. Hours become
     FLOPs by the speed that `runner plan` foretells for that very model on the box.
     """
-    from runner.scaling.advice import flops_of, for_flops
+    from runner.scaling.advice import for_flops, for_hours
     from runner.scaling.as_json import read_fit
 
     if (flops is None) == (hours is None):
@@ -67,9 +67,10 @@ def command(
     box = _box(project, box_name or (DEFAULT_BOX if hours is not None else None))
     planner = _planner(recipe, box) if box is not None else None
     if hours is not None and planner is not None:
-        flops = flops_of(hours, estimate, base, planner, unique_tokens)
-    assert flops is not None
-    advice = for_flops(estimate, data, flops, base, _step_tokens(recipe), planner, unique_tokens, hours)
+        advice = for_hours(estimate, data, hours, base, planner, unique_tokens)
+    else:
+        assert flops is not None
+        advice = for_flops(estimate, data, flops, base, _step_tokens(recipe), planner, unique_tokens)
     _tell(advice, estimate.law, fit_file, as_json)
 
 

@@ -14,7 +14,7 @@ from runner.cli.common import profile_option, set_option
 from runner.cli.output import counted, print_diagnostics, wants_colour
 from runner.diagnostics import Diagnostic, Span
 from runner.facts.boxes import Box
-from runner.plan.any import AnyPlan, plan_any
+from runner.plan.any import AnyPlan, has_plan, plan_any
 from runner.plan.as_json import search_to_json
 from runner.plan.lenient import SENSELESS, open_any, senseless
 from runner.plan.preparation import KIND as PREPARE
@@ -25,7 +25,6 @@ from runner.plan.verdict import called, unfit
 from runner.project import Project, find_project
 from runner.recipe.box_file import find_box
 from runner.recipe.graph import Library
-from runner.recipe.kinds import kind_schema
 from runner.recipe.load import Refused, find_recipe, printable
 from runner.recipe.resolve import Recipe
 from runner.record import latest
@@ -109,11 +108,6 @@ def planned(
         if not isinstance(error, ValueError) and not any(d.is_error for d in found):
             raise
         raise Refused(*found, senseless(recipe.doc, error)) from None
-
-
-def has_plan(kind: str) -> bool:
-    """Whether a kind trains a model, prepares data, or runs others that do; comparing tokenizers is none of these."""
-    return kind == PREPARE or bool({"architecture", "base_model", "base"} & set(kind_schema(kind)["properties"]))
 
 
 def _unknown_model(recipe: Recipe, name: str) -> Diagnostic:

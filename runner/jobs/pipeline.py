@@ -241,8 +241,8 @@ def save_model(engine: Any, config: Any, tokenizer: str | None) -> None:
     dist.all_gather_object(every, (placed, size))
     if dist.get_rank():
         return
-    config.dtype = next(iter(mine.values())).dtype
     config.architectures = [type(Maker(config, 0).empty).__name__]
+    config.dtype = next(iter(mine.values())).dtype  # after the empty model, which says 32 bits
     config.save_pretrained(OUTPUT)
     if tokenizer:
         AutoTokenizer.from_pretrained(tokenizer).save_pretrained(OUTPUT)

@@ -12,9 +12,15 @@ from runner.plan.preparation import Preparation, plan_preparation
 from runner.plan.sweep import SweepPlan, make_sweep_plan
 from runner.plan.types import Plan
 from runner.project import Project
+from runner.recipe.kinds import kind_schema
 from runner.recipe.resolve import Recipe
 
 AnyPlan = Plan | SweepPlan | Preparation
+
+
+def has_plan(kind: str) -> bool:
+    """Whether a kind trains a model, prepares data, or runs others that do; comparing tokenizers is none of these."""
+    return kind == PREPARE or bool({"architecture", "base_model", "base"} & set(kind_schema(kind)["properties"]))
 
 
 def plan_any(

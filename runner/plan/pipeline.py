@@ -104,7 +104,7 @@ def notes(w: Workload) -> tuple[str, ...]:
 def translated(values: dict[str, Any]) -> dict[str, Any]:
     """The keys of kind `pipeline` as Axolotl would say them, which the plan reads."""
     return {
-        **values,
+        **{key: value for key, value in values.items() if key != "pipeline_parallel_size"},
         "gradient_checkpointing": bool(values["activation_checkpoint_interval"]),
         "pad_to_sequence_len": True,
     }

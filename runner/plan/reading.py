@@ -62,18 +62,16 @@ def planned_config(recipe: Recipe) -> dict[str, Any]:
 def read_workload(recipe: Recipe, box: Box | None = None) -> Workload:
     """`box` instead of the recipe's own. Raises Unplannable, and ValueError where the config makes no sense."""
     box, recipe = box or recipe.box, in_axolotls_names(recipe)
-    if recipe.engine == "deepspeed_pipeline":
-        return _pipeline(recipe, box)
-    return workload_of(recipe.kind, recipe.values, architecture_of(planned_config(recipe)), box, ranks(recipe, box))
+    count = (deepspeed_pipeline.ranks if recipe.engine == "deepspeed_pipeline" else ranks)(recipe, box)
+    return workload_of(recipe.kind, recipe.values, architecture_of(planned_config(recipe)), box, count)
 
 
-def _pipeline(recipe: Recipe, box: Box) -> Workload:
+def _pipeline(given: dict[str, Any], architecture: Architecture, box: Box, count: int) -> Workload:
     """As DeepSpeed's PipelineEngine runs it: weights in 16 bits without autocast, and beside them BF16_Optimizer's
     32-bit weights, moments, and sums of gradients (runtime/bf16_optimizer.py of 0.18)."""
-    values = {**deepspeed_pipeline.DEFAULTS, **recipe.values}
-    stages, count = int(values["pipeline_parallel_size"]), deepspeed_pipeline.ranks(recipe, box)
-    copies = max(1, count // stages)
-    w = workload_of("pretrain", translated(values), architecture_of(planned_config(recipe)), box, copies)
+    values = {**deepspeed_pipeline.DEFAULTS, **given}
+    stages = int(values["pipeline_parallel_size"])
+    w = workload_of("pretrain", translated(values), architecture, box, max(1, count // stages))
     summed = w.compute_bytes == 2
     return replace(
         w,
@@ -88,7 +86,9 @@ def _pipeline(recipe: Recipe, box: Box) -> Workload:
 
 
 def workload_of(kind: str, values: dict[str, Any], architecture: Architecture, box: Box, count: int) -> Workload:
-    """From Axolotl's keys alone, for `count` training processes."""
+    """From an engine's keys alone, Axolotl's or a pipeline's, for `count` training processes."""
+    if "pipeline_parallel_size" in values:
+        return _pipeline(values, architecture, box, count)
     objective = _objective(kind, values)
     quantization = _quantization(values)
     adapter = _adapter(values)

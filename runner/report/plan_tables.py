@@ -14,7 +14,7 @@ from runner.report.ink import Ink, brief_duration, money
 
 HEAD = ("fits", "GPU GiB", "tok/s/GPU", "time", "cost", "disk")
 _HARD_SPACE = "\N{NO-BREAK SPACE}"
-_WIDTHS = (9, 9, 9, 6, 7, 6)
+_WIDTHS = (9, 10, 9, 6, 7, 5)
 
 
 def catalogue(plans: Iterable[Plan | SweepPlan], ink: Ink) -> Iterator[str]:

@@ -51,28 +51,23 @@ def for_flops(
     step_tokens: int,
     planner: Planner | None = None,
     unique: float | None = None,
-    hours: float | None = None,
+    shape: Shape | None = None,
 ) -> Advice:
-    """With `hours`, which `flops` were made of, the model that comes out trains for just so long: it is the nearest
-    that can be built, and may be faster or slower than the one between two that the budget was reckoned with.
-
-    Raises Refused (R807) where no model of that size can be made of `base`.
-    """
+    """`shape` where the model is chosen already. Raises Refused (R807) where none of that size can be made."""
     n, d = _optimal(estimate, estimate.values[None], flops, unique)
     drawn_n, drawn_d = _optimal(estimate, estimate.draws, flops, unique)
     best_n, best_d = float(n[0]), float(d[0])
-    shape = nearest(best_n, base) if math.isfinite(best_n) else None
+    if shape is None and math.isfinite(best_n):
+        shape = nearest(best_n, base)
     if shape is None:
         raise Refused(_no_model(best_n, base))
     loss = _losses(estimate, estimate.values[None], n, d, unique)
     drawn_loss = _losses(estimate, estimate.draws, drawn_n, drawn_d, unique)
-    plan = planner(shape) if planner is not None else None
     tokens = flops / (FLOPS_PER_TOKEN * shape.parameters)
-    if hours is not None and plan is not None:
-        tokens = hours * 3600 * tokens_per_s(plan)
+    plan = planner(shape) if planner is not None else None
     step_tokens = plan.step_tokens if plan is not None else step_tokens
     steps = max(1, round(tokens / step_tokens))
-    takes = None if plan is None else steps * step_tokens / (tokens_per_s(plan) * 3600)
+    hours = None if plan is None else steps * step_tokens / (tokens_per_s(plan) * 3600)
     return Advice(
         flops=flops,
         params=interval(best_n, drawn_n),
@@ -83,31 +78,37 @@ def for_flops(
         step_tokens=step_tokens,
         steps=steps,
         plan=plan,
-        hours=takes,
+        hours=hours,
         warnings=_warnings(data, flops, best_n, best_d, plan),
     )
 
 
-def flops_of(
-    hours: float, estimate: Estimate, base: dict[str, Any], planner: Planner, unique: float | None = None
-) -> float:
-    """6 N D of the model that is the optimum of just the FLOPs its own speed on the box gives in that time: larger
-    models take more FLOPs from a GPU, so that the budget depends on the model. Raises Refused (R807)."""
+def for_hours(
+    estimate: Estimate,
+    data: dict[str, Any],
+    hours: float,
+    base: dict[str, Any],
+    planner: Planner,
+    unique: float | None = None,
+) -> Advice:
+    """The model that is the optimum of just the FLOPs its own speed on the box gives in that time: larger models take
+    more FLOPs from a GPU, so that the budget depends on the model. Raises Refused (R807)."""
 
-    def budget(params: float) -> float:
+    def budget(params: float) -> tuple[float, Shape]:
         shape = nearest(params, base)
         if shape is None:
             raise Refused(_no_model(params, base))
-        return FLOPS_PER_TOKEN * shape.parameters * tokens_per_s(planner(shape)) * hours * 3600
+        return FLOPS_PER_TOKEN * shape.parameters * tokens_per_s(planner(shape)) * hours * 3600, shape
 
     low, high = math.log(_smallest(base)), math.log(_LARGEST)
     for _ in range(_STEPS):
         middle = (low + high) / 2
-        best = float(_optimal(estimate, estimate.values[None], budget(math.exp(middle)), unique)[0][0])
+        best = float(_optimal(estimate, estimate.values[None], budget(math.exp(middle))[0], unique)[0][0])
         low, high = (middle, high) if best > math.exp(middle) else (low, middle)
         if high - low < 1e-3:
             break
-    return budget(math.exp((low + high) / 2))
+    flops, shape = budget(math.exp((low + high) / 2))
+    return for_flops(estimate, data, flops, base, 0, planner, unique, shape)
 
 
 def tokens_per_s(plan: Plan) -> float:

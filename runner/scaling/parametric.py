@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from runner.scaling import bootstrap, many_start, varpro
+from runner.scaling import bootstrap, varpro
 from runner.scaling.laws import Array, Chinchilla, DataConstrained, Inputs, Kaplan, Law, PowerLaw
 from runner.scaling.points import Points
 from runner.scaling.points import at as sizes_at
@@ -29,7 +29,11 @@ def law_of(name: str) -> Law:
 def solve(name: str, at: Inputs, method: str = "fast", delta: float = DELTA) -> Solved:
     """The global minimum, as one theta. `method`: `fast` or `many-start`, which Chinchilla's law alone has."""
     if name == "chinchilla":
-        return varpro.fit(at, delta) if method == "fast" else many_start.fit(at, delta)
+        if method == "fast":
+            return varpro.fit(at, delta)
+        from runner.scaling import many_start  # scipy, which the fast route does without
+
+        return many_start.fit(at, delta)
     law = law_of(name)
     starts = _kaplan_starts(at) if name == "kaplan" else _repeat_starts(at, delta)
     return _best(minimise(law, starts, at, delta=delta))

@@ -175,6 +175,8 @@ def _row(cells: Iterator[Cell], index: dict[str, int], line: Span) -> tuple[dict
     row.setdefault("tokens", row.get("flops", 0.0) / (FLOPS_PER_TOKEN * row["params"]))
     row.setdefault("flops", FLOPS_PER_TOKEN * row["params"] * row["tokens"])
     row["unique"] = row.get("unique_tokens", row["tokens"])
+    if any(not 1e-9 < value < 1e60 for value in row.values()):
+        return row, [Diagnostic("R803", "sizes that no run has", line, help="correct the line, or take it out")]
     return row, []
 
 

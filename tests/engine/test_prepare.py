@@ -17,7 +17,12 @@ import pytest
 from runner.engines.datatrove import failure
 from runner.engines.environment import Environment, ensure, environment
 from runner.jobs.shards import BadShards, Shards, corrupted
-from tests.conftest import ROOT
+from runner.project import Project
+from runner.recipe.compose import compose
+from runner.recipe.resolve import resolve
+from runner.record import write_files
+from runner.render import render
+from tests.conftest import ROOT, recipes_of
 from tests.engine.preparing import Prepared, corpus, prepare, said, sentences
 
 TOKENIZER = "vocab_size: 300\nvalidation_fraction: 0.2\nworkers: 2\ntasks: 3\nseed: 7\n"
@@ -359,3 +364,29 @@ def test_slurm_is_rendered_and_accepted_by_datatrove(make: Make, source: Path, d
     assert "#SBATCH --array=0-2%2" in done.stdout
     # it is not there, or knows no cluster
     assert "`sbatch`" in said(run.launch(SLURM_CONF="/nowhere/slurm.conf"))
+
+
+ACCEPT = """
+import json, sys
+from pathlib import Path
+from prepare.stages import stages_of
+config = json.loads(Path("prepare.json").read_text())
+made = [stage.make() for step in config["steps"] if step != "tokenize" for stage in stages_of(step, config)]
+print("ACCEPTED", len(made))
+"""
+
+
+@pytest.mark.parametrize("name", recipes_of("datatrove"))
+def test_every_full_recipe_is_accepted_by_datatrove(datatrove: Environment, tmp_path: Path, name: str) -> None:
+    """Its constructors take every filter and its options; what is tokenized is known only when there is a tokenizer."""
+    project = Project(ROOT)
+    recipe = resolve(project, compose(project, project.recipe_file(name)), "full", lambda name, profile: None)
+    write_files(tmp_path, render(recipe))
+    done = subprocess.run(
+        [datatrove.python, "-c", ACCEPT],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(tmp_path / "jobs"), "HF_HUB_OFFLINE": "1"},
+        capture_output=True,
+        text=True,
+    )
+    assert done.stdout.startswith("ACCEPTED"), done.stderr

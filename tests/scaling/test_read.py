@@ -74,6 +74,12 @@ def test_a_cell_that_is_no_positive_number_is_told_with_its_place(tmp_path: Path
         assert (found.span.column, found.span.width) == (7, len(cell))
 
 
+@pytest.mark.parametrize("row", ["1e300,1e300,3", "1e-300,1e9,3", "1e6,1e9,1e200"])
+def test_sizes_beyond_all_bounds(tmp_path: Path, row: str) -> None:
+    (found,) = refused(table(tmp_path, f"params,tokens,loss\n{row}\n"))
+    assert (found.message, found.span.line) == ("sizes that no run has", 2)
+
+
 def test_every_bad_cell_is_told_in_one_pass(tmp_path: Path) -> None:
     found = refused(table(tmp_path, "params,tokens,loss\nx,1e9,3\n1e6,y,3\n1e6,1e9\n"))
     assert [d.span.line for d in found] == [2, 3, 4]
