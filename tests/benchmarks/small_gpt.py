@@ -156,7 +156,7 @@ def main() -> None:
     work = Path(tempfile.mkdtemp(prefix="small-gpt-"))
     write_shards(work / "shards")
     # evaluation and checkpoints are no part of a step: they would stand in our turns alone
-    sets = [f"max_steps={given.steps}", "eval_strategy=no", "save_strategy=no"]
+    sets = [f"max_steps={given.steps}", "eval_strategy=no", "eval_steps=null", "save_strategy=no", "save_steps=null"]
     render(work / "run", work / "shards", [*sets, *given.set, *(["torch_compile=true"] if given.compile else [])])
     os.chdir(work / "run")
     os.environ |= {"CUDA_VISIBLE_DEVICES": "", "HF_HUB_OFFLINE": "1"}
