@@ -50,7 +50,7 @@ def write_shards(folder: Path) -> None:
 
 def render(folder: Path, shards: Path, sets: list[str]) -> None:
     """What `runner run phase1/gpt-nano` would execute, on these shards."""
-    sets = [f"prepared={shards}", "datasets=null", "test_datasets=null", "tokenizer_config=null", *sets]
+    sets = [f"prepared={shards}", "tokenizer_config=null", *sets]
     command = [os.environ.get("RUNNER_PYTHON", "python3"), "-m", "runner", "render", "phase1/gpt-nano"]
     command += [word for each in sets for word in ("--set", each)]
     env = {**os.environ, "PYTHONPATH": str(ROOT), "RUNNER_PROJECT": str(ROOT)}
@@ -156,7 +156,7 @@ def main() -> None:
     work = Path(tempfile.mkdtemp(prefix="small-gpt-"))
     write_shards(work / "shards")
     # evaluation and checkpoints are no part of a step: they would stand in our turns alone
-    sets = [f"max_steps={given.steps}", "eval_strategy=no", "save_strategy=no"]
+    sets = [f"max_steps={given.steps}", "eval_strategy=no", "eval_steps=null", "save_strategy=no", "save_steps=null"]
     render(work / "run", work / "shards", [*sets, *given.set, *(["torch_compile=true"] if given.compile else [])])
     os.chdir(work / "run")
     os.environ |= {"CUDA_VISIBLE_DEVICES": "", "HF_HUB_OFFLINE": "1"}

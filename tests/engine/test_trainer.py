@@ -112,7 +112,7 @@ def test_what_they_leave_loads_and_works(smoked: Smoke, axolotl: Environment) ->
     assert "BACK True" in said
 
 
-def test_a_run_that_was_stopped_goes_on(scratch: Smoke) -> None:
+def test_a_run_that_was_stopped_goes_on(smoked: Smoke) -> None:
     """SIGINT to the runner: the trainer saves, and the same command trains only what is left."""
     sets = [
         "--set",
@@ -125,10 +125,13 @@ def test_a_run_that_was_stopped_goes_on(scratch: Smoke) -> None:
         "logging_steps=5",
     ]
     command = [*RUNNER, "run", "phase1/gpt-nano", "--profile", "smoke", *sets]
-    process = subprocess.Popen(command, cwd=scratch.project.root, env=scratch.env, stdout=subprocess.DEVNULL)
-    folder = scratch.project.artifacts / "phase1/gpt-nano/smoke"
+    folder = smoked.project.artifacts / "phase1/gpt-nano/smoke"
+    before = list(folder.glob("2*"))
+    process = subprocess.Popen(command, cwd=smoked.project.root, env=smoked.env, stdout=subprocess.DEVNULL)
     begun = time.monotonic()
-    while not (runs := [r for r in folder.glob("2*") if any("loss" in row for row in read_metrics(r)[0])]):
+    while not (
+        runs := [r for r in folder.glob("2*") if r not in before and any("loss" in row for row in read_metrics(r)[0])]
+    ):
         assert process.poll() is None
         assert time.monotonic() - begun < 180
         time.sleep(0.2)
@@ -138,7 +141,7 @@ def test_a_run_that_was_stopped_goes_on(scratch: Smoke) -> None:
     saved = [int(p.name.split("-")[1]) for p in (run / "output").glob("checkpoint-*")]
     assert len(saved) == 1
     assert 0 < saved[0] < 300
-    done = scratch.call(*command[len(RUNNER) :])
+    done = smoked.call(*command[len(RUNNER) :])
     assert done.returncode == 0, done.stdout + done.stderr
     rows, _ = read_metrics(run)
     steps = [row["step"] for row in rows if "loss" in row]
@@ -157,14 +160,14 @@ def test_a_run_that_was_stopped_goes_on(scratch: Smoke) -> None:
     ],
 )
 def test_shards_that_cannot_be_read_are_named(
-    scratch: Smoke, tmp_path: Path, files: list[dict[str, object]], said: str
+    smoked: Smoke, tmp_path: Path, files: list[dict[str, object]], said: str
 ) -> None:
     split = {"documents": 1, "tokens": 500, "files": files}
     manifest = {"format": 1, "token_bytes": 2, "vocab_size": 256, "eos_token_id": 1}
     (tmp_path / "manifest.json").write_text(json.dumps({**manifest, "splits": {"train": split, "validation": split}}))
-    sets = [f"prepared={tmp_path}", "datasets=null", "test_datasets=null"]
+    sets = [f"prepared={tmp_path}", "tokenizer_config=null"]
     words = [word for each in sets for word in ("--set", each)]
-    done = scratch.call("run", "phase1/gpt-nano", "--profile", "smoke", *words)
+    done = smoked.call("run", "phase1/gpt-nano", "--profile", "smoke", *words)
     assert done.returncode == 4, done.stdout + done.stderr
     assert said in done.stderr
     assert "Traceback" not in done.stdout + done.stderr

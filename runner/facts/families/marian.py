@@ -36,6 +36,8 @@ def marian(config: dict[str, Any]) -> Architecture:
     outer = (
         table("shared", vocab, hidden),
         *(() if shared else (table("embed_tokens", own, hidden),)),
+        # untied, both sides keep their own beside the shared one, which nothing reads
+        *(() if tied else (table("embed_tokens", vocab, hidden), table("embed_tokens", own, hidden))),
         table("embed_positions", places, hidden, "position"),  # the encoder's
         table("embed_positions", places, hidden, "position"),  # the decoder's
         *head("lm_head", own, hidden, tied),
