@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import os
 import subprocess
@@ -15,7 +16,7 @@ from runner.record import read_metrics
 from tests.conftest import recipes_of
 from tests.engine.conftest import Smoke
 
-RECIPES = recipes_of("axolotl")
+RECIPES = [name for engine in ("axolotl", "transformers", "deepspeed_pipeline") for name in recipes_of(engine)]
 PREFERENCE = ["phase4/dpo-13b", "phase4/dpo-34b", "phase4/orpo-13b", "phase4/kto-13b"]
 # trains tokenizers, which have no loss
 COMPARED = ["phase1/tokenizers"]
@@ -61,6 +62,45 @@ def test_data_are_prepared_for_tiny_models(smoked: Smoke, recipe: str) -> None:
     assert run.record["metrics"]["tokens"] == sum(split["tokens"] for split in manifest["splits"].values())
     assert run.record["metrics"]["tokens_per_s_per_core"] > 10_000
     assert len(Shards(dataset, "train", 128)) > len(Shards(dataset, "validation", 128)) > 0
+
+
+@pytest.mark.parametrize("recipe", recipes_of("make"))
+def test_a_sweep_runs_all_its_children(smoked: Smoke, recipe: str) -> None:
+    if not (smoked.project.artifacts / recipe / "smoke" / "done").exists():
+        pytest.fail(why(smoked, recipe))
+    run = smoked.run(recipe)
+    children = json.loads((run.path / "points.json").read_text())
+    with (run.path / "output/runs.csv").open(newline="") as stream:
+        rows = list(csv.DictReader(stream))
+    assert [row["child"] for row in rows] == list(children)
+    assert run.record["metrics"]["children"] == len(children) > 1
+    for row in rows:
+        assert float(row["flops"]) == 6 * float(row["params"]) * float(row["tokens"])
+        assert 0 < float(row["loss"]) < 9
+        if budget := row.get("axis.budget"):
+            assert float(row["flops"]) == pytest.approx(float(budget), rel=0.1)
+
+
+def test_tiny_gpts_have_a_best_size_for_each_budget(smoked: Smoke) -> None:
+    """The fit of the smoke sweep, as it is: minima that move right as the budget grows, and their intervals."""
+    output = smoked.run("phase2/scaling-sweep").path / "output"
+    isoflop = json.loads((output / "isoflop/fit.json").read_text())
+    assert 0.2 < isoflop["optimal"]["a"]["value"] < 0.9
+    chinchilla = json.loads((output / "chinchilla/fit.json").read_text())
+    assert chinchilla["points"] == 14
+    assert chinchilla["residuals"]["rmse_log_loss"] < 0.05
+    for law, plot in (("isoflop", "isoflop"), ("chinchilla", "predicted"), ("chinchilla", "contours")):
+        assert (output / law / f"{plot}.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_model_from_scratch_speaks(smoked: Smoke) -> None:
+    for recipe in ("phase1/gpt-nano", "phase4/lora-13b"):
+        said = smoked.call("sample", recipe, "--profile", "smoke", "--prompt", "def ", "--max-new-tokens", "12")
+        assert said.returncode == 0, said.stderr
+        assert said.stdout.startswith("def ")
+    drawn = smoked.call("curve", "phase1", "phase2", "--profile", "smoke")
+    assert drawn.returncode == 0, drawn.stderr
+    assert (smoked.project.artifacts / "curves/curves-smoke.png").stat().st_size > 50_000
 
 
 @pytest.mark.parametrize("recipe", PREFERENCE)
