@@ -44,7 +44,7 @@ def test_bert_sorts_lines_far_better_than_by_guessing(smoked: Smoke) -> None:
 def test_the_transformer_copies_and_reverses(smoked: Smoke) -> None:
     found = metrics(smoked, "phase1/annotated-transformer")
     for task in ("copy", "reverse", "toy-translation"):
-        assert found[f"exact_match/{task}"] > 0.85, found
+        assert found[f"exact_match/{task}"] > 0.9, found
         assert found[f"token_accuracy/{task}"] > 0.9, found
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 Row = dict[str, Any]
 SYMBOLS = "abcdefghijklmnopqrst"
-LENGTHS = (3, 10)
+LENGTHS = (3, 8)
 
 
 def rows(name: str, count: int, seed: int) -> Iterator[Row]:

@@ -41,9 +41,7 @@ class Coder:
 
     def __init__(self, tokenizer: Any, longest: int, config: Any) -> None:
         self.tokenizer, self.longest, self.pad = tokenizer, longest, tokenizer.pad_token_id
-        start = config.decoder_start_token_id
-        self.start = self.pad if start is None or start >= len(tokenizer) else start
-        config.decoder_start_token_id = self.start
+        self.start = config.decoder_start_token_id
 
     def ids(self, texts: list[str]) -> list[list[int]]:
         found = self.tokenizer(texts, truncation=True, max_length=self.longest - 1, add_special_tokens=False)

@@ -60,6 +60,11 @@ def new_config(settings: Settings, tokenizer: Any = None) -> Any:
         if tokenizer.bos_token_id is not None:
             given["bos_token_id"] = tokenizer.bos_token_id
     config = AutoConfig.for_model(kind, **given)
+    if tokenizer is not None and config.is_encoder_decoder:
+        # before the model is made, which copies them for generation; a class's defaults are another model's tokens
+        config.decoder_start_token_id = given.get("decoder_start_token_id", tokenizer.pad_token_id)
+        if getattr(config, "forced_eos_token_id", None) is not None:
+            config.forced_eos_token_id = tokenizer.eos_token_id
     if tokenizer is not None:
         room(tokenizer, config.vocab_size)
     return config
