@@ -28,8 +28,8 @@ def jobs(recipe: Recipe) -> tuple[str, ...]:
         found.append("build_tiny.py")
     if recipe.merge and recipe.values.get("reward_model"):
         found.append("merge_reward.py")
-    if _tensor_parallel(recipe):
-        found += ["tensor_parallel.py"] + (["random_weights.py"] if recipe.architecture is not None else [])
+    found += ["tensor_parallel.py"] if _mends_tensors(recipe) else []
+    found += ["random_weights.py"] if _writes_weights(recipe) else []
     return tuple(found)
 
 
@@ -37,7 +37,7 @@ def steps(recipe: Recipe) -> tuple[Step, ...]:
     found = []
     if recipe.tiny is not None:
         found.append(Step("build", "a tiny model to stand in for the real one"))
-    if _tensor_parallel(recipe) and recipe.architecture is not None:
+    if _writes_weights(recipe):
         found.append(Step("init", "random weights, which each GPU loads its part of"))
     found.append(Step("train", _what(recipe)))
     if recipe.merge:
@@ -61,9 +61,17 @@ def ranks(recipe: Recipe, box: Box | None = None) -> int:
 
 
 def _tensor_parallel(recipe: Recipe) -> bool:
-    """Without FSDP2, which has its own way with tensors that are not divided."""
-    values = recipe.values
-    return (values.get("tensor_parallel_size") or 1) > 1 and not any(k.startswith("fsdp") for k in values)
+    return (recipe.values.get("tensor_parallel_size") or 1) > 1
+
+
+def _writes_weights(recipe: Recipe) -> bool:
+    """A model that Axolotl makes anew is whole on every rank: what divides weights is what loads them."""
+    return _tensor_parallel(recipe) and recipe.architecture is not None
+
+
+def _mends_tensors(recipe: Recipe) -> bool:
+    """FSDP2 has its own way with tensors that are not divided (jobs/tensor_parallel.py)."""
+    return _tensor_parallel(recipe) and not any(key.startswith("fsdp") for key in recipe.values)
 
 
 def context(recipe: Recipe) -> dict[str, Any]:
@@ -81,7 +89,7 @@ def context(recipe: Recipe) -> dict[str, Any]:
         "tiny": asdict(recipe.tiny) if recipe.tiny is not None else None,  # the spec that jobs/build_tiny.py reads
         "merge": _merge_config(config) if recipe.merge else None,
         "reward_model": bool(recipe.values.get("reward_model")),
-        "init_seed": _seed(recipe) if _tensor_parallel(recipe) and recipe.architecture is not None else None,
+        "init_seed": _seed(recipe) if _writes_weights(recipe) else None,
     }
 
 
@@ -105,8 +113,7 @@ def _config(recipe: Recipe) -> dict[str, Any]:
         config |= _prepared(recipe.prepared, config)
     if recipe.architecture is not None:
         config["base_model"] = "./model"
-        # a model that is made anew is not divided: those weights are written first, and loaded
-        config["reinit_weights"] = not _tensor_parallel(recipe)
+        config["reinit_weights"] = not _writes_weights(recipe)
     elif _is_local(config["base_model"]):
         config["base_model"] = f"./{BASE}"
     if config.get("deepspeed"):
@@ -116,7 +123,7 @@ def _config(recipe: Recipe) -> dict[str, Any]:
     trl = config.get("trl")
     if isinstance(trl, dict) and "reward_funcs" in trl:
         config["trl"] = {**trl, "reward_funcs": [_reward(f) for f in trl["reward_funcs"]]}
-    config["plugins"] = [*config.get("plugins", []), PLUGIN, *([TENSOR_PLUGIN] if _tensor_parallel(recipe) else [])]
+    config["plugins"] = [*config.get("plugins", []), PLUGIN, *([TENSOR_PLUGIN] if _mends_tensors(recipe) else [])]
     config["output_dir"] = f"./{OUTPUT}"
     config["dataset_prepared_path"] = "./prepared"
     # running the same directory again goes on from its newest checkpoint

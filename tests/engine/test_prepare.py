@@ -154,7 +154,7 @@ def test_the_number_of_workers_changes_nothing(make: Make, source: Path) -> None
     ("keys", "words"),
     [
         ("min_doc_chars: 1000000\n", ["nothing is left: `length` removed 300 of 300", "too_short", "loosen `length`"]),
-        ("text_key: body\n", ["part-0.jsonl:1: no column `body`", "`id`, `text`", "set `text_key`"]),
+        ("text_key: body\n", [".jsonl:1: no column `body`", "`id`, `text`", "set `text_key`"]),
         ("vocab_size: 60000\n", ["a vocabulary of 60,000 is too large for this text", "set `vocab_size:"]),
         ("validation_fraction: 0.00001\n", ["no document fell into the split `validation`"]),
         ("glob_pattern: '*.csv'\n", ["no data files in it", ".jsonl"]),

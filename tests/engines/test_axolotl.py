@@ -230,3 +230,30 @@ def test_a_reward_models_folder_is_taken_for_no_module(bench: Bench) -> None:
     module = ".".join(ours.split(".")[:-1])
     with pytest.raises(ModuleNotFoundError):
         importlib.import_module(module)
+
+
+def test_a_model_from_scratch_is_divided_only_where_it_is_loaded(bench: Bench) -> None:
+    """Axolotl's `reinit_weights` goes past what transformers divides weights with: they are written first."""
+    recipe = recipe_of(bench, SCRATCH + "tensor_parallel_size: 2\nseed: 7\n")
+    made = context(recipe)
+    assert made["config"]["reinit_weights"] is False
+    assert made["init_seed"] == 7
+    assert made["config"]["plugins"][-1] == "tensor_parallel.TensorParallelPlugin"
+    assert {"tensor_parallel.py", "random_weights.py"} <= set(jobs(recipe))
+    assert [step.name for step in steps(recipe)] == ["init", "train"]
+    loaded = recipe_of(bench, HEADER + BODY.replace("adapter: lora\n", "") + "tensor_parallel_size: 2\n")
+    assert context(loaded)["init_seed"] is None
+    assert "random_weights.py" not in jobs(loaded)
+
+
+def test_fsdp_divides_the_rest_its_own_way(bench: Bench) -> None:
+    recipe = recipe_of(bench, SCRATCH + "tensor_parallel_size: 2\nfsdp_version: 2\nfsdp_config: {}\nbox: 8xh100\n")
+    assert "tensor_parallel.py" not in jobs(recipe)
+    assert "random_weights.py" in jobs(recipe)
+    assert context(recipe)["config"]["reinit_weights"] is False
+
+
+@pytest.mark.parametrize("key", ["ddp: true", "tensor_parallel_size: 2", "deepspeed: zero1"])
+def test_two_cpu_ranks_for_what_takes_two(key: str, bench: Bench) -> None:
+    assert ranks(recipe_of(bench, SCRATCH + key + "\n", "smoke")) == 2
+    assert ranks(recipe_of(bench, SCRATCH, "smoke")) == 1

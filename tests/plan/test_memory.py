@@ -16,6 +16,7 @@ from runner.plan.memory.peak import peak
 from runner.plan.memory.states import adapter_parameters, states
 from runner.plan.optimizers import find_optimizer
 from runner.plan.reading import GPTQ, NF4, NF4_DOUBLE, workload_of
+from runner.plan.work import work
 from runner.plan.workload import Workload
 
 GIB = 2**30
@@ -193,3 +194,14 @@ def test_more_tokens_never_need_less_and_nothing_is_negative(model: str, keys: d
     assert more.bytes >= less.bytes > 0
     assert all(size >= 0 for parts in more.moments.values() for size in parts.values())
     assert less.bytes == max(sum(parts.values()) for parts in less.moments.values())
+
+
+def test_ranks_that_share_a_sequence_average_gradients_too() -> None:
+    """They hold the same weights and see other tokens; those that share a matrix have nothing in common to average."""
+    ring = planned("llama-2-7b", 2, context_parallel_size=2)
+    assert ring.sharding.engine == "ddp"
+    assert states(ring).buckets == states(planned("llama-2-7b", 2)).buckets > 0
+    assert planned("llama-2-7b", 2, tensor_parallel_size=2).sharding.engine == "none"
+    # keys and values of half of 2,048 tokens, forward and back in 16 bits, their gradients in 32, and the gradients
+    sent = (1 * 2 * 4096 * 32) * (2 * 2 + 4) * 1024 + 2 * 0.5 * ring.architecture.parameters * ring.grad_bytes
+    assert work(ring).local == pytest.approx(sent)
