@@ -38,15 +38,18 @@ def test_sums_of_gradients_are_in_32_bits() -> None:
     assert "data_types" not in wide
 
 
+TEXT = ("prepared=null", "datasets=[{path: HuggingFaceFW/fineweb-edu, name: sample-10BT, split: train, field: text}]")
+
+
 def test_no_more_text_is_read_than_the_run_goes_through() -> None:
-    assert rendered("max_steps=3")["shards"]["tokens"] == 3 * 16 * 8 * 2048 + 1
-    given = rendered()["shards"]["sources"][0]
+    assert rendered("max_steps=3", *TEXT)["shards"]["tokens"] == 3 * 16 * 8 * 2048 + 1
+    given = rendered(*TEXT)["shards"]["sources"][0]
     assert given["field"] == "text"
     assert given["load"] == {"split": "train", "path": "HuggingFaceFW/fineweb-edu", "name": "sample-10BT"}
 
 
 def test_prepared_shards_are_read_where_they_lie() -> None:
-    recipe = opened("prepared=/somewhere/dataset", "datasets=null")
+    recipe = opened("prepared=/somewhere/dataset")
     assert context(recipe)["pipeline"]["data"] == "/somewhere/dataset"
     assert context(recipe)["shards"] is None
     assert "text_shards.py" not in jobs(recipe)
