@@ -53,9 +53,14 @@ def _curves(project: Project, name: str, profile: str) -> list[Curve]:
     for file in files or [find_recipe(project, name)]:
         doc = compose(project, file, profile=profile)
         newest = next((r for r in runs(project, doc.name, profile) if (r.path / "metrics.jsonl").is_file()), None)
-        if newest is not None:
-            node = doc.keys.get("expect")
-            found.append(curve_of(doc.name, newest.path, node.plain() if node is not None else {}))
+        if newest is None:
+            continue
+        # what a recipe expects is of the recipe as written, unless a profile says what it expects itself
+        told = doc.root if profile == "full" else doc.wishes
+        node = told.child("expect") if told is not None else None
+        curve = curve_of(doc.name, newest.path, node.plain() if node is not None else {})
+        if curve.points or not inside:  # of a phase, what has a curve
+            found.append(curve)
     return found
 
 
