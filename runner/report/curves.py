@@ -73,7 +73,7 @@ def draw_curves(curves: Sequence[Curve], title: str, target: Path) -> list[Path]
 
 def _panel(axes: Any, curve: Curve) -> None:
     axes.set_title(curve.name)
-    axes.set_xlabel("step")
+    axes.set_xlabel("children" if "best_loss" in curve.points else "step")
     metrics = [m for m in (*SHOWN, *curve.points) if m in curve.points]
     losses = [m for m in metrics if m in _LOSSES]
     for metric in dict.fromkeys(losses or metrics[:1]):
