@@ -87,9 +87,22 @@ class Folder:
         return found
 
 
+SHARDS = "prepared: ${needs.data.dataset}\ntokenizer_config: ${needs.data.tokenizer}\n"
+TEXT = """\
+tokenizer_config: EleutherAI/gpt-neox-20b
+datasets:
+  - {path: HuggingFaceFW/fineweb-edu, name: sample-10BT, split: train, field: text}
+"""
+
+
 def rendered(scratch: Smoke, axolotl: Environment, folder: Path, *sets: str) -> Folder:
+    """The shipped recipe on text, which the run makes into shards itself, so that it stands alone."""
+    shipped = scratch.project.recipe_file("phase2/parallel-pipeline").read_text()
+    alone = shipped.replace("needs:\n  data: phase1/data-fineweb-edu\n", "").replace(SHARDS, TEXT)
+    assert "${needs" not in alone
+    scratch.project.recipe_file("phase2/pipeline-of-text").write_text(alone)
     done = scratch.call(
-        "render", "phase2/parallel-pipeline", "--profile", "smoke", "--set=max_steps=8", "--set=save_steps=4",
+        "render", "phase2/pipeline-of-text", "--profile", "smoke", "--set=max_steps=8", "--set=save_steps=4",
         *(f"--set={s}" for s in sets), "--out", str(folder),
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
