@@ -28,7 +28,7 @@ points:
   - {name: high, learning_rate: 1e-2, max_steps: 100000}
 profiles:
   smoke:
-    set: {max_steps: 30, eval_steps: 30, save_steps: 30, logging_steps: 10}
+    set: {max_steps: 30, eval_steps: 30, save_steps: 30, warmup_steps: 3, logging_steps: 10}
 """
 NAME = "phase1/three-rates"
 
