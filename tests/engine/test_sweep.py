@@ -47,6 +47,8 @@ def trainer_of(child: Path) -> int | None:
 
 @pytest.fixture(scope="module")
 def written(scratch: Smoke) -> Path:
+    need = scratch.call("run", "phase1/data-shakespeare", "--profile", "smoke")
+    assert need.returncode == 0, need.stderr
     file = scratch.project.recipe_file(NAME)
     file.write_text(SWEEP)
     return file
@@ -59,7 +61,7 @@ def test_a_killed_child_fails_alone_and_is_retried_alone(scratch: Smoke, written
     )
     victim = None
     deadline = time.monotonic() + 240
-    while victim is None and time.monotonic() < deadline:
+    while victim is None and sweep.poll() is None and time.monotonic() < deadline:
         for run in runs(project, f"{NAME}/high", "smoke"):
             if (run.path / "metrics.jsonl").exists():  # it trains
                 victim = trainer_of(run.path)
@@ -104,7 +106,7 @@ def test_a_point_added_later_reuses_what_is_done(scratch: Smoke, written: Path) 
 
 
 @pytest.mark.skipif(bool(missing()), reason=f"no Slurm here: {', '.join(missing())}")
-def test_a_slurm_array_takes_the_children(scratch: Smoke, tmp_path: Path) -> None:
+def test_a_slurm_array_takes_the_children(scratch: Smoke, written: Path, tmp_path: Path) -> None:
     """The same children as tasks of an array, on the two nodes of a real Slurm; a second call finds them done."""
     name = "phase1/array"
     scratch.project.recipe_file(name).write_text(
