@@ -63,10 +63,14 @@ def _smoked(far: dict[str, Any] | None) -> str:
         change = f"reward {far['first_reward']:.1f} → {far['reward']:.1f}"
     elif "rewards/margins" in far:
         change = f"margin {far['first_rewards/margins']:.1f} → {far['rewards/margins']:.1f}"
+    elif "children" in far:
+        change = f"{far['children']:.0f} runs"
+    elif "first_loss" in far:
+        change = f"loss {far['first_loss']:.1f} → {far['loss']:.1f}"
     elif "tokens" in far:
         change = f"{count(int(far['tokens']))} tokens"
     else:
-        change = f"loss {far['first_loss']:.1f} → {far['loss']:.1f}"
+        change = "ran"
     return f"{change}, {far['seconds']} s"
 
 

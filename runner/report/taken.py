@@ -41,7 +41,16 @@ def collect(project: Project) -> dict[str, dict[str, Any]]:
 def summary(record: dict[str, Any]) -> dict[str, Any]:
     metrics = record.get("metrics", {})
     engine = record["engine"]
-    wanted = ("first_loss", "loss", "first_rewards/margins", "rewards/margins", "first_reward", "reward", "tokens")
+    wanted = (
+        "first_loss",
+        "loss",
+        "first_rewards/margins",
+        "rewards/margins",
+        "first_reward",
+        "reward",
+        "tokens",
+        "children",
+    )
     return {
         "date": str(record["started"])[:10],
         "box": record["box"],
