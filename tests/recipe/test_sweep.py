@@ -210,6 +210,7 @@ def test_tokens_of_a_step() -> None:
     values = {"micro_batch_size": 4, "gradient_accumulation_steps": 2, "sequence_len": 100}
     assert step_tokens(values, 2) == 1600
     assert step_tokens({**values, "tensor_parallel_size": 2}, 2) == 800
+    assert step_tokens({**values, "pipeline_parallel_size": 2}, 4) == 1600
     assert step_tokens({"per_device_train_batch_size": 12, "sequence_len": 64}, 1) == 768
 
 

@@ -197,7 +197,9 @@ def _budgeted(sweep: Document, point: Point, staged: Document, parameters: int |
 def step_tokens(values: Mapping[str, Any], gpus: int) -> int:
     """Tokens of one optimizer step of a recipe whose rows are full."""
     micro = next((int(values[k]) for k in _MICRO_BATCH if values.get(k)), 1)
-    shared = int(values.get("tensor_parallel_size") or 1) * int(values.get("context_parallel_size") or 1)
+    shared = 1
+    for ways in ("tensor_parallel_size", "context_parallel_size", "pipeline_parallel_size"):
+        shared *= int(values.get(ways) or 1)
     ranks = max(1, gpus // shared)
     return micro * int(values.get("gradient_accumulation_steps") or 1) * int(values.get("sequence_len") or 1) * ranks
 
