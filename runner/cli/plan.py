@@ -19,7 +19,7 @@ from runner.plan.as_json import search_to_json
 from runner.plan.lenient import SENSELESS, open_any, senseless
 from runner.plan.preparation import KIND as PREPARE
 from runner.plan.reading import Unplannable
-from runner.plan.sweep import SweepPlan
+from runner.plan.sweep import SweepPlan, unfit_children
 from runner.plan.types import Plan
 from runner.plan.verdict import called, unfit
 from runner.project import Project, find_project
@@ -141,7 +141,7 @@ def _one(
 
 def _unfit(plan: AnyPlan, recipe: Recipe, box: Box | None) -> list[Diagnostic]:
     if isinstance(plan, SweepPlan):
-        return [unfit(each.plan, each.recipe) for each in plan.children if each.plan.fits == "no"]
+        return unfit_children(plan)
     return [unfit(plan, recipe, box)] if isinstance(plan, Plan) and plan.fits == "no" else []
 
 

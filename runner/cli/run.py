@@ -74,8 +74,7 @@ def refuse_too_large(plan: Plan | None, recipe: Recipe) -> None:
 def refuse_large_children(project: Project, recipe: Recipe) -> None:
     """Raises Refused (R201) where a child of a sweep can't fit its box: all of them are known before the first runs."""
     from runner.plan.reading import Unplannable
-    from runner.plan.sweep import make_sweep_plan
-    from runner.plan.verdict import unfit
+    from runner.plan.sweep import make_sweep_plan, unfit_children
 
     if not recipe.children or recipe.profile == "smoke":
         return
@@ -83,8 +82,7 @@ def refuse_large_children(project: Project, recipe: Recipe) -> None:
         plan = make_sweep_plan(project, recipe, lambda r, p: latest(project, r, p))
     except (Unplannable, ValueError):
         return
-    found = [unfit(each.plan, each.recipe) for each in plan.children if each.plan.fits == "no"]
-    if found:
+    if found := unfit_children(plan):
         raise Refused(*found)
 
 

@@ -48,7 +48,7 @@ _SCHEDULES = {"cosine": "cosine_with_min_lr", "linear": "linear", "constant": "c
 
 
 def jobs(recipe: Recipe) -> tuple[str, ...]:
-    found = ["pipeline.py", "pipeline_layers.py", "pipeline_meter.py", "shards.py"]
+    found = ["pipeline.py", "pipeline_layers.py", "pipeline_meter.py", "meter.py", "shards.py"]
     found += ["build_tiny.py"] if recipe.tiny is not None else []
     found += ["text_shards.py"] if recipe.prepared is None else []
     return tuple(found)

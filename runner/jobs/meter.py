@@ -162,11 +162,7 @@ class Meter(TrainerCallback):  # type: ignore[misc]
             "tokens": self.tokens,
             "filled": self.share_filled(),
         }
-        folder = metrics_file().resolve().parent / MEASURED
-        folder.mkdir(exist_ok=True)
-        file = folder / f"{self.part}-rank-{self.rank}.json".removeprefix("-")
-        file.with_suffix(".part").write_text(json.dumps(found) + "\n")
-        file.with_suffix(".part").replace(file)
+        write_measured(f"{self.part}-rank-{self.rank}.json".removeprefix("-"), found)
 
     def share_filled(self) -> float | None:
         try:
@@ -193,6 +189,15 @@ def count(inputs: Mapping[str, Any]) -> tuple[int, Any]:
         whole = torch.is_tensor(mask) and mask.shape == ids.shape
         filled = filled + ((mask != 0).sum().detach() if whole else ids.numel())
     return positions, filled
+
+
+def write_measured(name: str, found: dict[str, Any]) -> None:
+    """What a rank measured, whole or not at all."""
+    folder = metrics_file().resolve().parent / MEASURED
+    folder.mkdir(exist_ok=True)
+    file = folder / name
+    file.with_suffix(".part").write_text(json.dumps(found) + "\n")
+    file.with_suffix(".part").replace(file)
 
 
 def resident_peak() -> int:

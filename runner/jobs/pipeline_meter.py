@@ -7,25 +7,20 @@ from __future__ import annotations
 
 import json
 import os
-import resource
 import statistics
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import torch
-
-GIB = 2**30
-# memory is gathered and kernels are chosen in the first steps
-WARM_UP_STEPS = 2
+from meter import GIB, WARM_UP_STEPS, metrics_file, resident_peak, write_measured
 
 
 class Meter:
     def __init__(self, engine: Any, given: dict[str, Any], epochs: Callable[[int], float]) -> None:
         self.engine, self.given, self.epochs = engine, given, epochs
         self.rank, self.ranks = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
-        self.file = Path(os.environ.get("RUNNER_METRICS", "metrics.jsonl"))
+        self.file = metrics_file()
         rows = given["micro_batch_size"] * given["gradient_accumulation_steps"]
         self.tokens = rows * given["sequence_len"]  # of a step that this copy of the stage sees
         self.began = 0.0
@@ -79,19 +74,4 @@ class Meter:
             "tokens": self.tokens * len(self.seconds),
             "filled": 1.0,
         }
-        folder = self.file.resolve().parent / "measured"
-        folder.mkdir(exist_ok=True)
-        file = folder / f"rank-{self.rank}.json"
-        file.with_suffix(".part").write_text(json.dumps(found) + "\n")
-        file.with_suffix(".part").replace(file)
-
-
-def resident_peak() -> int:
-    """Bytes that this process has held at most: the kernel's own mark for this program, not that of its parent."""
-    try:
-        for line in Path("/proc/self/status").read_text().splitlines():
-            if line.startswith("VmHWM:"):
-                return int(line.split()[1]) * 1024
-    except OSError:
-        pass
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+        write_measured(f"rank-{self.rank}.json", found)

@@ -26,20 +26,20 @@ def to_json(plan: Plan, diagnostics: Iterable[Diagnostic] = ()) -> dict[str, Any
         "gpus": plan.gpus,
         "fits": plan.fits,
         "memory": _memory(plan),
-        "host": {**_store(plan.host, "ram_gib"), "capacity_gib": _short(plan.host.capacity_gib)},
-        "disk": {**_store(plan.disk, "gib"), "capacity_gib": _short(plan.disk.capacity_gib)},
+        "host": {**_store(plan.host, "ram_gib"), "capacity_gib": short(plan.host.capacity_gib)},
+        "disk": {**_store(plan.disk, "gib"), "capacity_gib": short(plan.disk.capacity_gib)},
         "speed": _speed(plan.speed),
         "time": {
             "steps": plan.length.steps,
             "tokens": plan.length.tokens,
             "samples": plan.length.samples,
-            "hours": _value(plan.cost.hours),
+            "hours": value(plan.cost.hours),
             "why": plan.length.why,
         },
         "cost": {
-            "usd": _value(plan.cost.usd),
-            "kwh": _value(plan.cost.kwh),
-            "price_usd_per_hour": _short(plan.cost.price_usd_per_hour),
+            "usd": value(plan.cost.usd),
+            "kwh": value(plan.cost.kwh),
+            "price_usd_per_hour": short(plan.cost.price_usd_per_hour),
         },
         "model": {
             "name": plan.model,
@@ -49,7 +49,7 @@ def to_json(plan: Plan, diagnostics: Iterable[Diagnostic] = ()) -> dict[str, Any
             "components": dict(plan.components),
         },
         "batch": {"global": plan.global_batch, "step_tokens": plan.step_tokens},
-        "interval": {name: [_short(estimate.low), _short(estimate.high)] for name, estimate in estimates(plan).items()},
+        "interval": {name: [short(estimate.low), short(estimate.high)] for name, estimate in estimates(plan).items()},
         "notes": list(plan.notes),
         "diagnostics": [diagnostic_to_json(d) for d in diagnostics],
     }
@@ -91,9 +91,9 @@ def estimates(plan: Plan) -> dict[str, Estimate]:
 def _memory(plan: Plan) -> dict[str, Any]:
     memory = plan.memory
     return {
-        "peak_gib": _short(memory.peak.value),
-        "reserved_gib": _short(memory.reserved.value),
-        "capacity_gib": _short(memory.capacity_gib),
+        "peak_gib": short(memory.peak.value),
+        "reserved_gib": short(memory.reserved.value),
+        "capacity_gib": short(memory.capacity_gib),
         "phase": memory.phase,
         "breakdown": _all_short(memory.breakdown),
         "moments": _all_short(memory.moments),
@@ -101,26 +101,26 @@ def _memory(plan: Plan) -> dict[str, Any]:
 
 
 def _store(store: Store, name: str) -> dict[str, Any]:
-    return {name: _short(store.gib.value), "breakdown": _all_short(store.breakdown)}
+    return {name: short(store.gib.value), "breakdown": _all_short(store.breakdown)}
 
 
 def _speed(speed: Speed | None) -> dict[str, Any]:
     return {
-        "tokens_per_s_per_gpu": _value(speed.tokens_per_s_per_gpu) if speed else None,
-        "step_s": _value(speed.step_s) if speed else None,
-        "mfu": _short(speed.mfu) if speed else None,
-        "hfu": _short(speed.hfu) if speed else None,
+        "tokens_per_s_per_gpu": value(speed.tokens_per_s_per_gpu) if speed else None,
+        "step_s": value(speed.step_s) if speed else None,
+        "mfu": short(speed.mfu) if speed else None,
+        "hfu": short(speed.hfu) if speed else None,
         "breakdown": _all_short(speed.breakdown) if speed else {},
     }
 
 
-def _value(estimate: Estimate | None) -> float | None:
-    return None if estimate is None else _short(estimate.value)
+def value(estimate: Estimate | None) -> float | None:
+    return None if estimate is None else short(estimate.value)
 
 
 def _all_short(parts: Mapping[str, float]) -> dict[str, float]:
-    return {name.replace(" ", "_"): _short(size) for name, size in parts.items()}
+    return {name.replace(" ", "_"): short(size) for name, size in parts.items()}
 
 
-def _short(number: float) -> float:
+def short(number: float) -> float:
     return float(f"{number:.{_DIGITS}g}")

@@ -48,6 +48,12 @@ class Source:
         return Path(self.name).name if self.name.startswith("/") else self.name
 
 
+def read_in_place(recipe: Recipe) -> bool:
+    """Prepared shards and streams: nothing is downloaded whole, tokenized first or copied."""
+    streams = recipe.values.get("pretraining_dataset") or recipe.values.get("streaming")
+    return bool(recipe.prepared or streams)
+
+
 def sources(recipe: Recipe, key: str = "datasets") -> list[Source]:
     """Every dataset that `key` lists, in order. Raises Unsized for the first whose size is not known."""
     reader = (_tokenizer_folder(recipe), recipe.profile == "smoke")

@@ -7,7 +7,7 @@ from typing import Any
 
 from runner.engines import load_engine, locks
 from runner.engines.environment import OWN, lock_file
-from runner.plan.datasets import Source, Unsized, sources
+from runner.plan.datasets import Source, Unsized, read_in_place, sources
 from runner.plan.memory.states import base_parameters, states, trained_parameters
 from runner.plan.types import Estimate, Length, Store
 from runner.plan.workload import Workload
@@ -116,8 +116,7 @@ def _download(recipe: Recipe, w: Workload) -> float:
 def _sources(recipe: Recipe) -> list[Source]:
     """Those whose size is known; a stream leaves nothing on disk."""
     found: list[Source] = []
-    streams = recipe.prepared or recipe.values.get("pretraining_dataset") or recipe.values.get("streaming")
-    if streams or recipe.engine == "deepspeed_pipeline":
+    if read_in_place(recipe) or recipe.engine == "deepspeed_pipeline":
         return found
     for key in ("datasets", "test_datasets"):
         try:

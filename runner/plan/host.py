@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from runner.plan.datasets import read_in_place
 from runner.plan.keys import fsdp_section
 from runner.plan.memory.peak import peak
 from runner.plan.memory.states import base_parameters, states
@@ -69,9 +70,7 @@ def _processes(recipe: Recipe, w: Workload) -> float:
 
 def _prepare(recipe: Recipe, w: Workload) -> dict[str, float]:
     """One rank of a node tokenizes while the others wait (axolotl utils/data/lock.py); streams need no workers."""
-    streams = recipe.prepared or recipe.values.get("pretraining_dataset") or recipe.values.get("streaming")
-    streams = streams or w.stages > 1
-    workers = 0 if streams else int(recipe.values.get("dataset_num_proc") or w.box.cores)
+    workers = 0 if read_in_place(recipe) or w.stages > 1 else int(recipe.values.get("dataset_num_proc") or w.box.cores)
     return {"processes": _processes(recipe, w), "workers": MAP_WORKER * workers * w.box.nodes if workers > 1 else 0.0}
 
 

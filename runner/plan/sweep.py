@@ -7,9 +7,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from runner.diagnostics import Diagnostic
 from runner.engines.make import slots
 from runner.plan.make import make_plan
 from runner.plan.types import Estimate, Fits, Plan
+from runner.plan.verdict import unfit
 from runner.project import Project
 from runner.recipe.graph import Library
 from runner.recipe.resolve import Recipe, resolve
@@ -77,6 +79,11 @@ def make_sweep_plan(
         disk_gib=shared + sum(p.disk.gib.value - p.disk.breakdown.get("environment", 0.0) for p in plans),
         fits=_worst([plan.fits for plan in plans]),
     )
+
+
+def unfit_children(plan: SweepPlan) -> list[Diagnostic]:
+    """R201 of each child that can't fit its box."""
+    return [unfit(each.plan, each.recipe) for each in plan.children if each.plan.fits == "no"]
 
 
 def makespan(spans: Sequence[Estimate], at_once: int) -> Estimate:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from runner.plan.as_json import short, value
 from runner.plan.as_json import to_json as plan_to_json
 from runner.plan.sweep import SweepPlan
 from runner.plan.types import Estimate
@@ -39,9 +40,6 @@ def _span(estimate: Estimate, shown: Any) -> str:
 
 
 def to_json(plan: SweepPlan) -> dict[str, Any]:
-    def short(estimate: Estimate | None) -> float | None:
-        return None if estimate is None else float(f"{estimate.value:.7g}")
-
     named = {"time.hours": plan.hours, "cost.usd": plan.usd, "cost.kwh": plan.kwh}
     return {
         "recipe": plan.recipe,
@@ -51,10 +49,10 @@ def to_json(plan: SweepPlan) -> dict[str, Any]:
         "gpus": plan.gpus,
         "fits": plan.fits,
         "parallel": plan.slots,
-        "time": {"tokens": plan.tokens, "hours": short(plan.hours)},
-        "cost": {"usd": short(plan.usd), "kwh": short(plan.kwh)},
-        "disk": {"gib": float(f"{plan.disk_gib:.7g}")},
-        "interval": {k: [float(f"{e.low:.7g}"), float(f"{e.high:.7g}")] for k, e in named.items() if e is not None},
+        "time": {"tokens": plan.tokens, "hours": value(plan.hours)},
+        "cost": {"usd": value(plan.usd), "kwh": value(plan.kwh)},
+        "disk": {"gib": short(plan.disk_gib)},
+        "interval": {k: [short(e.low), short(e.high)] for k, e in named.items() if e is not None},
         "children": [
             {"child": each.child.name, "axes": each.child.axes, **plan_to_json(each.plan)} for each in plan.children
         ],

@@ -2,16 +2,33 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runner.jobs.trainer.spans import corrupt, counts, lengths, noise_mask, partition, restore, sizes
+from runner.jobs.trainer.spans import corrupt, counts, lengths, noise_mask, partition, sizes
 
 END = 1
 densities = st.floats(0.05, 0.6)
 means = st.floats(1.0, 8.0)
 seeds = st.integers(0, 2**32)
+
+
+def restore(inputs: Any, target: Any, sentinels: Any) -> Any:
+    """The raw tokens again, from what `corrupt` made of them."""
+    known = {int(s): at for at, s in enumerate(sentinels)}
+    pieces: list[list[int]] = []
+    for token in target[:-1]:
+        if int(token) in known:
+            pieces.append([])
+        else:
+            pieces[-1].append(int(token))
+    out: list[int] = []
+    for token in inputs[:-1]:
+        out += pieces[known[int(token)]] if int(token) in known else [int(token)]
+    return np.asarray(out)
 
 
 @given(raw=st.integers(4, 300), density=densities, mean=means, seed=seeds)

@@ -55,18 +55,3 @@ def _marked(tokens: Any, gone: Any, sentinels: Any, end: int) -> Any:
     first = gone & ~np.concatenate([[False], gone[:-1]])
     out = np.where(first, sentinels[np.maximum(np.cumsum(first) - 1, 0)], tokens)
     return np.concatenate([out[~gone | first], [end]])
-
-
-def restore(inputs: Any, target: Any, sentinels: Any) -> Any:
-    """The raw tokens again, from what `corrupt` made of them."""
-    known = {int(s): at for at, s in enumerate(sentinels)}
-    pieces: list[list[int]] = []
-    for token in target[:-1]:
-        if int(token) in known:
-            pieces.append([])
-        else:
-            pieces[-1].append(int(token))
-    out: list[int] = []
-    for token in inputs[:-1]:
-        out += pieces[known[int(token)]] if int(token) in known else [int(token)]
-    return np.asarray(out)
