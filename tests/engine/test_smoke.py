@@ -154,9 +154,12 @@ for kind, path in json.loads(sys.argv[1]):
     batch.pop("token_type_ids", None)
     if kind == "reward-model":
         model = AutoModelForSequenceClassification.from_pretrained(path, num_labels=1)
-        good, bad = (tokenizer(text + answer, return_tensors="pt")["input_ids"] for answer in
-                     ("The answer is 5.<|im_end|>", "no idea, leave me alone<|im_end|>"))
-        print("REWARD", float(model(good).logits) > float(model(bad).logits))
+        # the score is read at the last token, so the text must end as in training: the template closes the turn
+        def score(answer):
+            told = asked + [{"role": "assistant", "content": answer}]
+            ids = tokenizer(tokenizer.apply_chat_template(told, tokenize=False), return_tensors="pt")["input_ids"]
+            return float(model(ids).logits.detach())
+        print("REWARD", score("The answer is 5.") > score("no idea, leave me alone"))
     else:
         model = AutoModelForCausalLM.from_pretrained(path)
         out = model.generate(**batch, max_new_tokens=8, do_sample=False)
