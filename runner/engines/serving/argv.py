@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any, Protocol, cast
 
 from runner.facts.boxes import Box
+from runner.recipe.resolve import served_name
 
 ENGINES = ("vllm", "trtllm", "sglang", "tgi")
 
@@ -31,6 +32,13 @@ def server(engine: str) -> Server:
     if engine not in ENGINES:
         raise KeyError(engine)
     return cast(Server, importlib.import_module(f"runner.engines.serving.{engine}_server"))
+
+
+def base_name(values: Mapping[str, Any], name: str) -> str:
+    """What the model itself is called; beside an adapter that has taken the name, `NAME-base`."""
+    called = served_name(values, name)
+    taken = any(module["name"] == called for module in values.get("lora_modules") or ())
+    return f"{called}-base" if taken else called
 
 
 def option(key: str) -> str:

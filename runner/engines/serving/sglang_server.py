@@ -1,12 +1,11 @@
-"""SGLang: `python -m sglang.launch_server`."""
+"""SGLang: `sglang serve`."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
 
-from runner.engines.serving import served_name
-from runner.engines.serving.argv import quiet
+from runner.engines.serving.argv import base_name, quiet
 from runner.engines.serving.translate import translated
 from runner.facts.boxes import Box
 
@@ -32,8 +31,8 @@ UNDERSTOOD = frozenset({*FLAGS, "lora_modules", "served_model_name"})
 
 
 def argv(values: Mapping[str, Any], name: str, host: str, port: int, box: Box) -> list[str]:
-    words = ["python", "-m", "sglang.launch_server", "--model-path", str(values["model"])]
-    words += ["--host", host, "--port", str(port), "--served-model-name", served_name(values, name)]
+    words = ["sglang", "serve", "--model-path", str(values["model"])]
+    words += ["--host", host, "--port", str(port), "--served-model-name", base_name(values, name)]
     if modules := values.get("lora_modules"):
         words += ["--enable-lora", "--lora-paths", *(f"{m['name']}={m['path']}" for m in modules)]
     return [*words, *translated(values, FLAGS)]

@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from runner.engines.serving.argv import option, quiet
+from runner.engines.serving.argv import base_name, option, quiet
 from runner.facts.boxes import Box
 
 UNDERSTOOD = None
@@ -24,8 +24,6 @@ SWITCHES = frozenset(
 # lists that are one argument, in JSON; `middleware` is given once for each
 JSON_LISTS = frozenset({"allowed_origins", "allowed_methods", "allowed_headers"})
 REPEATED = frozenset({"middleware"})
-# what max_lora_rank may be
-RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)
 # vLLM's own default of 0 waits for open streams without end on SIGTERM
 SHUTDOWN_TIMEOUT_S = 20
 # of a processor: what its attention kernels read, and no graphs to capture
@@ -37,8 +35,8 @@ def argv(values: Mapping[str, Any], name: str, host: str, port: int, box: Box) -
     given = {"shutdown_timeout": SHUTDOWN_TIMEOUT_S, **({} if box.gpus else CPU_DEFAULTS)}
     given |= {**_adapters(values), **values}
     words = ["vllm", "serve", str(values["model"]), "--host", host, "--port", str(port)]
-    names = values.get("served_model_name") or name.rpartition("/")[2]
-    words += ["--served-model-name", *(map(str, names) if isinstance(names, list) else [str(names)])]
+    names = values.get("served_model_name")
+    words += ["--served-model-name", base_name(values, name), *(map(str, names[1:]) if isinstance(names, list) else ())]
     for key, value in given.items():
         if key not in OWN and value is not None:
             words += _words(key, value)
