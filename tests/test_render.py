@@ -41,6 +41,7 @@ CONFIGS = {
     "deepspeed_pipeline": ("pipeline.json", "pipeline"),
     "transformers": ("trainer.yaml", "config"),
     "tokenizers": ("tokenizers.yaml", "config"),
+    "llmcompressor": ("quantize.yaml", "config"),
 }
 GOLDEN = ROOT / "tests" / "golden"
 PROJECT = Project(ROOT)

@@ -13,6 +13,8 @@ REFERENCE = re.compile(r"\$\{needs\.(?P<alias>[^.{}]*)\.(?P<output>[^.{}]*)\}")
 # which types of artifact a key can take; `*` is any list item
 ACCEPTS: dict[tuple[str, ...], tuple[str, ...]] = {
     ("base_model",): ("model",),
+    ("model",): ("model", "quantized-model", "adapter"),
+    ("lora_modules", "*", "path"): ("adapter",),
     ("prepared",): ("dataset",),
     ("tokenizer_config",): ("model", "adapter", "reward-model", "tokenizer"),
     ("lora_model_dir",): ("adapter",),
@@ -20,7 +22,11 @@ ACCEPTS: dict[tuple[str, ...], tuple[str, ...]] = {
     ("datasets", "*", "path"): ("dataset",),
     ("test_datasets", "*", "path"): ("dataset",),
     ("pretraining_dataset", "*", "path"): ("dataset",),
+    ("calibration", "path"): ("dataset",),
+    ("held_out", "path"): ("dataset",),
 }
+# keys that name the model a recipe starts from: one to train, or one to serve and measure
+MODEL_KEYS = ("base_model", "model")
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +53,11 @@ def outputs_of(doc: Document) -> tuple[Output, ...]:
     )
 
 
+def model_key(doc: Document) -> str | None:
+    """The key that names the recipe's model; None where it has none."""
+    return next((key for key in MODEL_KEYS if key in doc.keys), None)
+
+
 def references(doc: Document) -> Iterator[tuple[Path, Node]]:
     """Every text value that holds a `${`, with its path; header keys take none."""
     for path, node in walk(doc.root):
@@ -54,7 +65,9 @@ def references(doc: Document) -> Iterator[tuple[Path, Node]]:
             yield path, node
 
 
-def accepted(path: Path) -> tuple[str, ...] | None:
-    """The artifact types that the key at `path` can take; None where any will do."""
+def accepted(path: Path, kind: str = "") -> tuple[str, ...] | None:
+    """The artifact types that the key at `path` can take; None where any will do. A kind may take fewer of them."""
     shape = tuple("*" if isinstance(part, int) else part for part in path)
-    return ACCEPTS.get(shape)
+    narrower = kind_schema(kind)["x-runner"].get("accepts", {}) if kind else {}
+    given = narrower.get(".".join(shape))
+    return tuple(given) if given is not None else ACCEPTS.get(shape)
