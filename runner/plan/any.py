@@ -9,6 +9,7 @@ from runner.facts.boxes import Box
 from runner.plan.make import make_plan
 from runner.plan.preparation import KIND as PREPARE
 from runner.plan.preparation import Preparation, plan_preparation
+from runner.plan.quantization import KIND as QUANTIZE
 from runner.plan.sweep import SweepPlan, make_sweep_plan
 from runner.plan.types import Plan
 from runner.project import Project
@@ -19,8 +20,10 @@ AnyPlan = Plan | SweepPlan | Preparation
 
 
 def has_plan(kind: str) -> bool:
-    """Whether a kind trains a model, prepares data, or runs others that do; comparing tokenizers is none of these."""
-    return kind == PREPARE or bool({"architecture", "base_model", "base"} & set(kind_schema(kind)["properties"]))
+    """Whether a kind trains or quantizes a model, prepares data, or runs others that do; comparing tokenizers is none
+    of these."""
+    trained = {"architecture", "base_model", "base"}
+    return kind in (PREPARE, QUANTIZE) or bool(trained & set(kind_schema(kind)["properties"]))
 
 
 def plan_any(

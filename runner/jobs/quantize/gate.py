@@ -102,8 +102,6 @@ def _conclude(found: dict[str, Any], judged: dict[str, Recovery], seconds: float
         print(f"quantize: {line}", flush=True)
     task = found["task"] or {}
     records.tell(
-        step=1,
-        max_steps=1,
         recovery=found["perplexity"]["recovery"],
         perplexity_before=found["perplexity"]["before"],
         perplexity_after=found["perplexity"]["after"],
