@@ -43,6 +43,7 @@ CONFIGS = {
     "transformers": ("trainer.yaml", "config"),
     "tokenizers": ("tokenizers.yaml", "config"),
     "vllm": ("endpoint.json", "endpoint"),
+    "llmcompressor": ("quantize.yaml", "config"),
 }
 GOLDEN = ROOT / "tests" / "golden"
 PROJECT = Project(ROOT)

@@ -18,6 +18,7 @@ from runner.plan.any import AnyPlan, has_plan, plan_any
 from runner.plan.as_json import search_to_json
 from runner.plan.lenient import SENSELESS, open_any, senseless
 from runner.plan.preparation import KIND as PREPARE
+from runner.plan.quantization import KIND as QUANTIZE
 from runner.plan.reading import Unplannable
 from runner.plan.serving.recipe import compared, unfit_endpoint
 from runner.plan.serving.types import ServingPlan
@@ -160,8 +161,8 @@ def _refuse_fit(recipe: Recipe) -> None:
         raise click.UsageError("--fit searches one recipe's knobs: name the sweep's base")
     if serves(recipe.kind):
         raise click.UsageError("--fit searches what a training depends on; `layout` chooses that of an endpoint")
-    if recipe.kind == PREPARE:
-        raise click.UsageError("--fit searches what a model's memory and speed depend on; here is no model")
+    if recipe.kind in (PREPARE, QUANTIZE):
+        raise click.UsageError("--fit searches what a training's memory and speed depend on; nothing is trained here")
 
 
 def _tell(found: list[Diagnostic], recipe: Recipe) -> None:

@@ -13,6 +13,7 @@ from runner.facts.models import hub_cache
 from runner.launch.local import Ended
 from runner.plan.as_json import estimates
 from runner.plan.types import Plan
+from runner.recipe.artifacts import MODEL_KEYS
 from runner.recipe.resolve import Recipe
 from runner.recipe.sweep.children import step_tokens
 
@@ -62,7 +63,7 @@ def measured(recipe: Recipe, run: Path, ended: Ended, metrics: dict[str, Any]) -
     ranks = read_ranks(run)
     together = [sum(_values(ranks, "peak_rss_gib")), *(ended.resident_gib.values() if recipe.box.gpus else ())]
     steps = metrics.get("max_steps") if metrics.get("step") == metrics.get("max_steps") else None
-    seconds = metrics.get("train_runtime")
+    seconds = metrics.get("train_runtime", metrics.get("quantize_runtime"))
     found = {
         "memory.peak_gib": _most(ranks, "peak_allocated_gib"),
         "memory.reserved_gib": _most(ranks, "peak_reserved_gib"),
@@ -125,7 +126,7 @@ def _mean(ranks: list[dict[str, Any]], key: str) -> float | None:
 
 def disk_bytes(recipe: Recipe, run: Path) -> int:
     """The run's own files, the engine's environment, and what the run took from the hub."""
-    names = [str(recipe.values.get("base_model", ""))]
+    names = [str(recipe.values.get(key, "")) for key in MODEL_KEYS]
     data = [item.get("path", "") for item in recipe.values.get("datasets") or () if isinstance(item, dict)]
     cached = [hub_cache() / f"models--{name.replace('/', '--')}" for name in names]
     cached += [hub_cache() / f"datasets--{str(name).replace('/', '--')}" for name in data]

@@ -9,6 +9,7 @@ from runner.facts.boxes import Box
 from runner.plan.make import make_plan
 from runner.plan.preparation import KIND as PREPARE
 from runner.plan.preparation import Preparation, plan_preparation
+from runner.plan.quantization import KIND as QUANTIZE
 from runner.plan.serving.recipe import plan_recipe
 from runner.plan.serving.types import ServingPlan
 from runner.plan.sweep import SweepPlan, make_sweep_plan
@@ -21,13 +22,10 @@ AnyPlan = Plan | SweepPlan | Preparation | ServingPlan
 
 
 def has_plan(kind: str) -> bool:
-    """Whether a kind trains or serves a model, prepares data, or runs others that do; comparing tokenizers is none of
-    these."""
-    return (
-        kind == PREPARE
-        or serves(kind)
-        or bool({"architecture", "base_model", "base"} & set(kind_schema(kind)["properties"]))
-    )
+    """Whether a kind trains, quantizes or serves a model, prepares data, or runs others that do; comparing tokenizers
+    is none of these."""
+    trained = {"architecture", "base_model", "base"}
+    return kind in (PREPARE, QUANTIZE) or serves(kind) or bool(trained & set(kind_schema(kind)["properties"]))
 
 
 def plan_any(

@@ -11,6 +11,8 @@ from runner.plan.memory.peak import peak
 from runner.plan.memory.states import trained_parameters
 from runner.plan.pipeline import fullest
 from runner.plan.pipeline import notes as pipeline_notes
+from runner.plan.quantization import KIND as QUANTIZE
+from runner.plan.quantization import plan_quantization
 from runner.plan.reading import read_workload
 from runner.plan.speed import speed
 from runner.plan.steps import length_of
@@ -35,6 +37,8 @@ def make_plan(
     Raises Unplannable where the model is not known without the network, ValueError where its config makes no sense.
     """
     fitted = fitted or load_efficiency(find_project().root)
+    if recipe.kind == QUANTIZE:
+        return plan_quantization(recipe, box, price, fitted)
     recipe = in_axolotls_names(recipe)
     w = read_workload(recipe, box)
     length = length_of(recipe, w)

@@ -11,7 +11,7 @@ from runner.recipe.load import Refused
 from runner.recipe.resolve import Recipe
 
 # where there is no knob the model itself is what does not fit
-_MODEL_KEYS = ("base_model", "architecture", "box")
+_MODEL_KEYS = ("base_model", "model", "architecture", "box")
 
 
 def refuse_unfit(plan: Plan, recipe: Recipe, box: Box | None = None) -> None:
@@ -24,6 +24,9 @@ def unfit(plan: Plan, recipe: Recipe, box: Box | None = None) -> Diagnostic:
     """What is short and by how much, at the best knob's key, or at the model's where no single knob helps."""
     from runner.plan.fit import best_single_knob
 
+    if not plan.trained_parameters:  # nothing of what is searched for training
+        help = "name a larger box with `--box`, or a smaller model"
+        return Diagnostic("R201", _message(plan), _place(recipe, _MODEL_KEYS), notes=(_largest(plan),), help=help)
     knob = best_single_knob(recipe, box)
     notes = tuple(filter(None, (_largest(plan), _also(plan))))
     if knob is None:

@@ -22,6 +22,8 @@ ACCEPTS: dict[tuple[str, ...], tuple[str, ...]] = {
     ("datasets", "*", "path"): ("dataset",),
     ("test_datasets", "*", "path"): ("dataset",),
     ("pretraining_dataset", "*", "path"): ("dataset",),
+    ("calibration", "path"): ("dataset",),
+    ("held_out", "path"): ("dataset",),
 }
 # keys that name the model a recipe starts from: one to train, or one to serve and measure
 MODEL_KEYS = ("base_model", "model")
@@ -63,7 +65,9 @@ def references(doc: Document) -> Iterator[tuple[Path, Node]]:
             yield path, node
 
 
-def accepted(path: Path) -> tuple[str, ...] | None:
-    """The artifact types that the key at `path` can take; None where any will do."""
+def accepted(path: Path, kind: str = "") -> tuple[str, ...] | None:
+    """The artifact types that the key at `path` can take; None where any will do. A kind may take fewer of them."""
     shape = tuple("*" if isinstance(part, int) else part for part in path)
-    return ACCEPTS.get(shape)
+    narrower = kind_schema(kind)["x-runner"].get("accepts", {}) if kind else {}
+    given = narrower.get(".".join(shape))
+    return tuple(given) if given is not None else ACCEPTS.get(shape)

@@ -87,9 +87,10 @@ def check_needs(library: Library, doc: Document) -> Iterator[Diagnostic]:
             )
             continue
         found[alias] = upstream
-    known = set(needs_of(doc))
+    known, own = set(needs_of(doc)), doc.keys.get("kind")
+    name = str(own.value) if own is not None and own.value in kind_names() else ""
     for path, node in references(doc):
-        yield from _check_reference(path, node, found, known)
+        yield from _check_reference(path, node, found, known, name)
 
 
 def _circle(library: Library, goal: str, name: str, behind: tuple[str, ...], seen: set[str]) -> tuple[str, ...] | None:
@@ -111,7 +112,7 @@ def _circle(library: Library, goal: str, name: str, behind: tuple[str, ...], see
 
 
 def _check_reference(
-    path: tuple[str | int, ...], node: Node, found: dict[str, Document], known: set[str]
+    path: tuple[str | int, ...], node: Node, found: dict[str, Document], known: set[str], kind: str
 ) -> Iterator[Diagnostic]:
     text = str(node.value)
     match = REFERENCE.fullmatch(text)
@@ -140,11 +141,11 @@ def _check_reference(
         return
     if alias not in found:
         return  # told at `needs`
-    yield from _check_output(path, node, alias, wanted, found[alias])
+    yield from _check_output(path, node, alias, wanted, found[alias], kind)
 
 
 def _check_output(
-    path: tuple[str | int, ...], node: Node, alias: str, wanted: str, upstream: Document
+    path: tuple[str | int, ...], node: Node, alias: str, wanted: str, upstream: Document, kind: str
 ) -> Iterator[Diagnostic]:
     outputs = {o.name: o for o in outputs_of(upstream)}
     leaves = ", ".join(f"`{o.name}` (type {o.type})" for o in outputs.values())
@@ -160,13 +161,15 @@ def _check_output(
             else "use one of these",
         )
         return
-    takes = accepted(path)
+    takes = accepted(path, kind)
     if takes is not None and outputs[wanted].type not in takes:
         fitting = next((o.name for o in outputs.values() if o.type in takes), None)
         merges = outputs[wanted].type == "adapter" and "model" in takes
         mend = f"use `${{needs.{alias}.{fitting}}}`" if fitting else "need a recipe that leaves one"
         if merges and not fitting:
             mend = f"set `merge: true` in `{upstream.name}` and use `${{needs.{alias}.model}}`"
+        if outputs[wanted].type == "quantized-model" and "model" in takes:
+            mend = f"need what `{upstream.name}` quantizes, which is whole"
         yield Diagnostic(
             "R405",
             f"`{dotted(path)}` takes a {' or '.join(takes)}, "

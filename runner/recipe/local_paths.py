@@ -9,7 +9,7 @@ from typing import Any
 
 # keys with one path, and keys with a list of entries that name some
 SINGLE = ("base_model", "model", "prepared", "source", "tokenizer")
-ENTRIES = ("datasets", "test_datasets", "pretraining_dataset", "decontaminate")
+ENTRIES = ("datasets", "test_datasets", "pretraining_dataset", "decontaminate", "calibration", "held_out")
 
 
 def entry_paths(entry: Any) -> list[str]:

@@ -19,14 +19,14 @@ def in_profile(library: Library, doc: Document, profile: str) -> tuple[Document,
     Raises Refused (R407).
     """
     library.add(doc)
-    model = model_of(doc, library.project.root) or _upstream_model(library, doc, ())
+    model = model_of(doc, library.project.root) or upstream_model(library, doc)
     if profile != "smoke":
         return doc, None, model
     staged, tiny = smoke(library.project, doc, model)
     return staged, tiny, model
 
 
-def _upstream_model(library: Library, doc: Document, seen: Sequence[str]) -> Model | None:
+def upstream_model(library: Library, doc: Document, seen: Sequence[str] = ()) -> Model | None:
     """The architecture that `base_model: ${needs.x.model}` will have: that of the recipe it comes from."""
     base = doc.keys.get(model_key(doc) or "")
     match = REFERENCE.fullmatch(str(base.value)) if base is not None else None
@@ -37,4 +37,4 @@ def _upstream_model(library: Library, doc: Document, seen: Sequence[str]) -> Mod
         upstream = library.get(str(need.value))
     except Refused:
         return None
-    return model_of(upstream, library.project.root) or _upstream_model(library, upstream, [*seen, doc.name])
+    return model_of(upstream, library.project.root) or upstream_model(library, upstream, [*seen, doc.name])

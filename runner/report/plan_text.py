@@ -28,6 +28,8 @@ PARTS = {
     "workspace": ("K", "cuBLAS workspace"),
     "cache": ("C", "keys and values of answers"),
     "server": ("V", "vLLM's share"),
+    "hessians": ("E", "sums of activations, for GPTQ"),
+    "trials": ("T", "inputs for AWQ's trials"),
     "slack": ("+", "allocator and CUDA"),
 }
 # what takes time in a step
@@ -45,7 +47,7 @@ WORK = {
     "generation": "generating answers",
     "bubble": "waiting for other stages",
 }
-_SPARE = "DEFJNQTUX"
+_SPARE = "DFJNQUX"
 _NAME = 34  # columns of the first column of every table
 _SMALL = 0.005  # share of RAM or disk below which a part is not worth a word
 _STEP_BAR = 24
@@ -105,9 +107,8 @@ def _memory(plan: Plan, ink: Ink) -> Iterator[str]:
     yield f"  {swatch} {words:<{_NAME - 4}}{_gib(abs(free))}  {_of(abs(free), m.capacity_gib)}"
     moments = ", ".join(f"{name} {amount(size)}" for name, size in m.moments.items())
     if moments:
-        yield from textwrap.wrap(
-            f"moments of a step, GiB: {moments}", ink.width, initial_indent="  ", subsequent_indent="    "
-        )
+        what = "moments of a step" if plan.trained_parameters else "steps"
+        yield from textwrap.wrap(f"{what}, GiB: {moments}", ink.width, initial_indent="  ", subsequent_indent="    ")
 
 
 def _looks(names: list[str]) -> list[tuple[int, str]]:
@@ -171,12 +172,12 @@ def _length(plan: Plan, ink: Ink) -> Iterator[str]:
     length = plan.length
     title = _title("length", ink)
     if length.steps is None:
-        yield f"{title}not known without the data"
+        yield f"{title}not known without the data" if plan.trained_parameters else f"{title}{length.why}"
     else:
         known = [f"{length.steps:,} steps of {plan.global_batch:,} samples"]
         known += [f"{count(length.tokens)} tokens"] if length.tokens is not None else []
         yield title + ", ".join(known)
-    if length.why:
+    if length.why and plan.trained_parameters:
         yield from textwrap.wrap(length.why, ink.width, initial_indent="  ", subsequent_indent="  ")
     if plan.cost.hours is not None:
         yield f"{_title('time', ink)}{duration(plan.cost.hours.value)} ({durations(plan.cost.hours)})"

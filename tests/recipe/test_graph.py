@@ -155,3 +155,25 @@ def test_each_key_takes_its_own_type_of_artifact(bench: Bench, key: str, output:
     bench.write("r", HEADER + BODY + f"needs: {{sft: sft}}\n{key}\n")
     told = found(bench, "r")
     assert [(t.code, t.help) for t in told] == ([(code, output)] if code else [])
+
+
+QUANTIZE = (
+    "recipe: 1\nkind: quantize\ntitle: A test\nscheme: {}\nheld_out: {{path: x/y}}\nneeds: {{base: {}}}\nmodel: {}\n"
+)
+
+
+@pytest.mark.parametrize(
+    ("need", "merge", "output", "help"),
+    [
+        ("sft", True, "model", None),
+        ("sft", True, "adapter", "use `${needs.base.model}`"),
+        ("sft", False, "adapter", "set `merge: true` in `sft` and use `${needs.base.model}`"),
+        ("fp8", True, "model", "need what `fp8` quantizes, which is whole"),
+    ],
+)
+def test_only_a_whole_model_is_quantized(bench: Bench, need: str, merge: bool, output: str, help: str | None) -> None:
+    bench.write("sft", HEADER + BODY + ("merge: true\n" if merge else ""))
+    bench.write("fp8", QUANTIZE.format("FP8_DYNAMIC", "sft", "${needs.base.model}"))
+    bench.write("r", QUANTIZE.format("int8", need, f"${{needs.base.{output}}}"))
+    told = found(bench, "r")
+    assert [(t.code, t.help) for t in told] == ([("R405", help)] if help else [])

@@ -1,0 +1,1 @@
+"""Rules of the kind that llm-compressor and bitsandbytes quantize."""

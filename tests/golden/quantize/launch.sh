@@ -1,0 +1,35 @@
+#!/usr/bin/env bash
+# Llama-2 13B SFT in 4 bits by AWQ
+# phase3/quantize-awq-13b, profile full, box 2xh100. Rendered by runner VERSION.
+# Works by hand, from any folder: bash launch.sh. Run again, it goes on from its newest checkpoint.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")"
+
+# The engine's environment; `runner env build llmcompressor` makes it. Set RUNNER_ENV to use another.
+RUNNER_CACHE="${RUNNER_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/llm-recipes}"
+RUNNER_ENV="${RUNNER_ENV:-$RUNNER_CACHE/envs/llmcompressor-HASH}"
+PYTHON="$RUNNER_ENV/bin/python"
+if [ ! -x "$PYTHON" ]; then
+  echo "launch.sh: no llmcompressor environment at $RUNNER_ENV; make it with: runner env build llmcompressor" >&2
+  exit 1
+fi
+export PATH="$RUNNER_ENV/bin:$PATH"
+export PYTHONPATH="$PWD/jobs${PYTHONPATH:+:$PYTHONPATH}"
+export PYTHONUNBUFFERED=1
+export AXOLOTL_DO_NOT_TRACK=1 DO_NOT_TRACK=1
+export TOKENIZERS_PARALLELISM=false
+export PYTORCH_ALLOC_CONF="${PYTORCH_ALLOC_CONF:-expandable_segments:True}"
+
+step() { echo "=== $1"; }
+# Interrupted, the trainer saves and ends well; without these the next step would begin.
+trap 'exit 130' INT
+trap 'exit 143' TERM
+
+# The checkpoint goes to output/model.
+step quantize
+"$PYTHON" -m quantize quantize
+
+# It is held against what it was made from; one that lost too much is moved to rejected/model, and this fails.
+step gate
+"$PYTHON" -m quantize gate
+step done
