@@ -128,7 +128,7 @@ COLUMN_WIDTHS = (5, 9, 9, 9, 9, 9)
 
 
 def table(plans: list[ServingPlan], ink: Ink) -> Iterator[str]:
-    """A line for each endpoint: replicas and GPUs of each, tokens that a replica's cache holds, the longest context, and
+    """A line for each endpoint: replicas and the GPUs of each, tokens that a replica holds, the longest context, and
     how fast one request and many are answered."""
     name = max(len(plan.model) for plan in plans)
     yield ink.paint(f"{'recipe':<{name}} {_cells(HEAD)}".rstrip(), "bold")
