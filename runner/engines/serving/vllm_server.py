@@ -23,8 +23,12 @@ SWITCHES = frozenset(
 # lists that are one argument, in JSON; `middleware` is given once for each
 JSON_LISTS = frozenset({"allowed_origins", "allowed_methods", "allowed_headers"})
 REPEATED = frozenset({"middleware"})
-# of a processor: what its attention kernels read, and no graphs to capture
-CPU_DEFAULTS: dict[str, Any] = {"dtype": "bfloat16", "enforce_eager": True}
+# of a processor: what its attention kernels read, no graphs to capture, and leave to use tiles (jobs/endpoint)
+CPU_DEFAULTS: dict[str, Any] = {
+    "dtype": "bfloat16",
+    "enforce_eager": True,
+    "worker_extension_cls": "endpoint.processor.Tiles",
+}
 CPU_CACHE_GIB = 1
 
 
