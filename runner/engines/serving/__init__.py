@@ -9,12 +9,12 @@ import ipaddress
 from collections.abc import Mapping
 from typing import Any
 
-from runner.engines.serving.argv import Server, server
+from runner.engines.serving.argv import DRAIN_S, Server, server
 from runner.facts.boxes import Box
 from runner.recipe.resolve import served_name
 
 HOST, PORT = "127.0.0.1", 8000
-READY_TIMEOUT_S, DRAIN_S = 1800, 20
+READY_TIMEOUT_S = 1800
 PROXY = ("haproxy", "-W", "-db", "-f", "haproxy.cfg")
 
 __all__ = ["HOST", "PORT", "Server", "endpoint_spec", "gpus_of_replica", "is_loopback", "server"]

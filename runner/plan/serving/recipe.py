@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+from runner.diagnostics import Diagnostic
 from runner.facts.boxes import Box
 from runner.facts.models import Model, find_model
 from runner.plan.reading import Unplannable
@@ -13,8 +14,11 @@ from runner.plan.serving.make import plan_serving
 from runner.plan.serving.settings import METHODS, Settings, method_of, settings_from
 from runner.plan.serving.types import ServingPlan
 from runner.recipe.kinds import kind_schema
+from runner.recipe.load import Refused
 from runner.recipe.resolve import Recipe
 
+# keys that a mend may name
+KNOBS = ("max_model_len", "tensor_parallel_size", "quantization")
 LAYOUTS = {"throughput": for_throughput, "latency": for_latency}
 
 
@@ -28,6 +32,35 @@ def chosen(recipe: Recipe, box: Box) -> ServingPlan:
     """The layout that the recipe names, or the best for what its `layout` asks."""
     plans = candidates(recipe, box)
     return plans[0] if len(plans) == 1 else LAYOUTS[str(recipe.values.get("layout") or "throughput")](plans)
+
+
+def compared(recipe: Recipe, box: Box | None = None) -> list[ServingPlan]:
+    """The layouts that the recipe leaves open, for a box as in plan_recipe."""
+    return candidates(recipe, _node(box or recipe.box))
+
+
+def unfit_endpoint(plan: ServingPlan, recipe: Recipe) -> Diagnostic:
+    """What is short, at the key that the mend is about (R201)."""
+    named = next((key for key in KNOBS if f"`{key}" in plan.help and recipe.doc.find(key) is not None), None)
+    node = recipe.doc.nearest((named or "model",))
+    help = plan.help or "name a larger box with `--box`"
+    return Diagnostic("R201", f"it does not fit `{plan.box}`: {plan.verdict}", node.key, help=help)
+
+
+def refuse_unfit_endpoint(recipe: Recipe) -> None:
+    """Raises Refused before anything is started: where the model can't fit (R201), or no plan can be made of the values
+    (R204). Nothing is said of models that are not known, and of boxes without GPUs."""
+    if not recipe.box.gpus:
+        return
+    try:
+        plan = plan_recipe(recipe)
+    except Unplannable:
+        return
+    except ValueError as error:
+        help = f"`runner plan {recipe.name}` says more"
+        raise Refused(Diagnostic("R204", str(error), recipe.doc.nearest(("model",)).key, help=help)) from None
+    if plan.fits == "no":
+        raise Refused(unfit_endpoint(plan, recipe))
 
 
 def candidates(recipe: Recipe, box: Box) -> list[ServingPlan]:
