@@ -45,11 +45,10 @@ def _ports(recipe: Recipe, spec: dict[str, Any], running: list[Endpoint]) -> Ite
             continue
         holder = next((e for e in running if e.alive and port in _ports_of(e)), None)
         note = f"endpoint `{holder.recipe}` ({holder.profile}) listens there" if holder else taken
-        help = (
-            f"`runner stop {holder.recipe}`, or another port" if holder else "end what listens there, or another port"
-        )
+        end = f"`runner stop {holder.recipe}`" if holder else "end what listens there"
+        help = f"{end}, or take another port: `--set port=8100`"
         message = f"port {port}, for {server['name']}, can't be listened on"
-        yield Diagnostic("R330", message, _span(recipe, "port"), notes=(note,), help=f"{help}: `--set port=8100`")
+        yield Diagnostic("R330", message, _span(recipe, "port"), notes=(note,), help=help)
 
 
 def _ports_of(endpoint: Endpoint) -> set[int]:
@@ -86,7 +85,7 @@ def _memory(recipe: Recipe, spec: dict[str, Any], machine: Machine) -> Iterator[
                 f"GPU {index} has {gpu.free_gib:.1f} GiB free, and the server takes {wanted:.1f} GiB of it",
                 _span(recipe, "gpu_memory_utilization"),
                 notes=(f"`gpu_memory_utilization` of {share:g} is a share of all its {gpu.memory_gib:.1f} GiB",),
-                help="end what holds it (`nvidia-smi` lists the processes, `runner ps` our endpoints), or lower the share",
+                help="end what holds it (`nvidia-smi` and `runner ps` list them), or lower the share",
             )
 
 

@@ -16,24 +16,22 @@ LATE_S = 10.0
 UNREADY_S = 5.0
 
 
-def drain(
-    replicas: Sequence[Child], proxy: Child | None, *, seconds: float, signals: Signals, told: Callable[[], None]
-) -> None:
-    """`seconds` are those that requests under way get. A further SIGINT or SIGTERM cuts them short. `told` is called
-    now and then, to write down what has changed."""
+def drain(replicas: Sequence[Child], proxy: Child | None, *, seconds: float, signals: Signals) -> None:
+    """`seconds` are those that requests under way get. A further SIGINT or SIGTERM cuts them short."""
     asked = len(signals.asked)
     end = time.monotonic() + seconds
 
     def until(over: Callable[[], bool], deadline: float) -> None:
         while not over() and time.monotonic() < deadline and len(signals.asked) == asked:
             signals.wait(0.2)
-            told()
 
     if proxy is not None and proxy.alive:
         proxy.process.send_signal(signal.SIGUSR1)  # HAProxy stops listening, and ends after its last request
         until(lambda: not proxy.alive, end)
     for child in replicas:
-        if child.alive:
+        if child.status != "ready":  # nothing is under way there, and vLLM hears nobody while it starts
+            processes.end(child.sessions)
+        elif child.alive:
             child.process.terminate()
     until(lambda: not any(child.alive for child in replicas), max(end, time.monotonic()) + LATE_S)
     finish([*replicas, *([proxy] if proxy else [])])

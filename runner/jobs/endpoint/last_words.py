@@ -14,6 +14,7 @@ _USAGE = re.compile(r"(?:[\w ./-]*: )?error: (?P<said>.+)|\[ALERT\]\s*\(\d+\) : 
 _ECHO = ("See root cause above", "Engine core initialization failed", "EngineDeadError", "RuntimeError: cancelled")
 # without a word of its own: an illegal instruction, or the kernel for want of memory
 _LOST = re.compile(_PLACE + r"(?P<said>Worker proc \S+ died unexpectedly.*)")
+_CHATTER = re.compile(r"HTTP/1\.| INFO ")
 
 
 def last_words(log: Path, start: int = 0) -> str:
@@ -34,7 +35,7 @@ def last_words(log: Path, start: int = 0) -> str:
         elif match := _LOST.fullmatch(line):
             lost.append(match["said"])
     causes = [said for said in raised if not any(echo in said for echo in _ECHO)]
-    spoken = [line.strip() for line in lines if line.strip() and "HTTP/1." not in line]
+    spoken = [line.strip() for line in lines if line.strip() and not _CHATTER.search(line)]
     # one error is often raised again and again on its way up: the last of the first kind is the most telling
     chosen = usage[:1] or causes[-1:] or lost[:1] or raised[-1:] or spoken[-1:]
     return chosen[0][:500] if chosen else ""

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from contextlib import suppress
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from .spec import Server
 
 # in the environment of every process of an endpoint: the folder that it runs in, and who supervises it
 MARK = "RUNNER_ENDPOINT"
+TRACKERS_S = 2.0
 TIE = Path(__file__).with_name("tie.py")
 
 
@@ -56,12 +58,23 @@ def end(sessions: list[int], marked: str = "") -> list[int]:
     """
     spared = _ancestors()
     ended: list[int] = []
+    patience = time.monotonic() + TRACKERS_S
     while found := [pid for pid in belonging(sessions, marked) if pid not in spared and pid not in ended]:
-        for pid in found:
+        # Python's own trackers take away the shared memory of processes that were killed, and then end
+        trackers = [pid for pid in found if _tracks(pid)] if time.monotonic() < patience else []
+        for pid in (pid for pid in found if pid not in trackers):
             with suppress(ProcessLookupError, PermissionError):
                 os.kill(pid, signal.SIGKILL)
-        ended += found
+            ended.append(pid)
+        if trackers:
+            time.sleep(0.02)
     return ended
+
+
+def _tracks(pid: int) -> bool:
+    with suppress(OSError):
+        return b"multiprocessing.resource_tracker" in Path(f"/proc/{pid}/cmdline").read_bytes()
+    return False
 
 
 def belonging(sessions: list[int], marked: str = "") -> list[int]:

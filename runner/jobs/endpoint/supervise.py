@@ -159,7 +159,7 @@ class Supervisor:
         if self._children():
             self.state.set(status="stopping", error=error or None)
             if self.was_ready and not error:
-                drain(self.replicas, self.proxy, seconds=self.spec.drain_s, signals=self.signals, told=lambda: None)
+                drain(self.replicas, self.proxy, seconds=self.spec.drain_s, signals=self.signals)
             else:
                 abandon(self._children(), self.signals)
         for child in self._children():
