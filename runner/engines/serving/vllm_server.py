@@ -23,9 +23,12 @@ SWITCHES = frozenset(
 # lists that are one argument, in JSON; `middleware` is given once for each
 JSON_LISTS = frozenset({"allowed_origins", "allowed_methods", "allowed_headers"})
 REPEATED = frozenset({"middleware"})
-# of a processor: no graphs to capture, and not the 16 bits in which vLLM 0.32's attention takes AMX tiles, which Linux
-# lets a process use only after it has asked: a short first request would end it with an illegal instruction
-CPU_DEFAULTS: dict[str, Any] = {"dtype": "float32", "enforce_eager": True}
+# of a processor: what its attention kernels read, no graphs to capture, and leave to use tiles (jobs/endpoint)
+CPU_DEFAULTS: dict[str, Any] = {
+    "dtype": "bfloat16",
+    "enforce_eager": True,
+    "worker_extension_cls": "endpoint.processor.Tiles",
+}
 CPU_CACHE_GIB = 1
 
 

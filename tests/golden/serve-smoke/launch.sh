@@ -32,5 +32,5 @@ step build
 
 # A command after `--` runs against the endpoint once it is ready, which then stops: bash launch.sh -- curl ...
 step serve
-# replica-0, port 8000: vllm serve /project/artifacts/.smoke/llama-850928afd0d8 --host 127.0.0.1 --port 8000 --served-model-name codellama-34b --shutdown-timeout 20 --dtype float32 --enforce-eager --max-model-len 512 --max-num-seqs 16 --tensor-parallel-size 1
+# replica-0, port 8000: vllm serve /project/artifacts/.smoke/llama-850928afd0d8 --host 127.0.0.1 --port 8000 --served-model-name codellama-34b --shutdown-timeout 20 --dtype bfloat16 --enforce-eager --worker-extension-cls endpoint.processor.Tiles --max-model-len 512 --max-num-seqs 16 --tensor-parallel-size 1
 exec "$PYTHON" -m endpoint endpoint.json "$@"
