@@ -32,14 +32,12 @@ def open_to_serve(
     """The recipe and its warnings. `name` is a serve recipe's, short or whole, or any other recipe's, of which the
     newest finished output is served."""
     library = Library(project, profile)
-    file = _serve_file(project, name)
-    upstream = None if file else library.get(_recipe_name(project, name))
-    if upstream is None:
-        doc, found = check_recipe(library, file or find_recipe(project, name), sets)
-    elif _serves(upstream):
-        doc, found = check_recipe(library, find_recipe(project, name), sets)
+    file = _serve_file(project, name) or find_recipe(project, name)
+    named = compose(project, file, profile=profile)
+    if _serves(named):
+        doc, found = check_recipe(library, file, sets)
     else:
-        doc, found = check_document(library, *_from_run(library, upstream, sets))
+        doc, found = check_document(library, *_from_run(library, named, sets))
     if doc is None or any(d.is_error for d in found):
         raise Refused(*found)
     return resolve(project, doc, profile, lambda r, p: latest(project, r, p), library=library), found
@@ -49,10 +47,6 @@ def _serve_file(project: Project, name: str) -> Path | None:
     """A name without a folder is one of recipes/serve/."""
     file = project.recipe_file(f"{FOLDER}/{name}")
     return file if "/" not in name and file.is_file() else None
-
-
-def _recipe_name(project: Project, name: str) -> str:
-    return project.recipe_name(find_recipe(project, name))
 
 
 def _serves(doc: Document) -> bool:

@@ -17,9 +17,9 @@ def told(err: str) -> list[str]:
     return re.findall(r"(?:error|warning)\[(R\d+)\]", err)
 
 
-def plan_of(out: str) -> dict[str, Any]:
+def plan_of(out: str, part: str = "") -> dict[str, Any]:
     data: dict[str, Any] = json.loads(out)
-    assert faults(data) == []
+    assert faults(data, part) == []
     return data
 
 

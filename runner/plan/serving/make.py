@@ -115,7 +115,7 @@ def _way_out(e: Engine, box: Box, parallel: bool) -> str:
     if parallel:
         tries += [(f"`tensor_parallel_size: {n}`", replace(r, tensor=n)) for n in _tensor_sizes(e, box)]
     if r.method == "none":
-        tries += [("`quantization: fp8`", replace(r, method="fp8"))]
+        tries += [("`quantization: fp8_per_channel`", replace(r, method="fp8"))]
         tries += [("4-bit weights (`awq` or `gptq`)", replace(r, method="awq"))]
     for words, changed in tries:
         prints = [footprint(e.architecture, e.gpu, changed, e.constants, s) for s in range(changed.pipeline)]
