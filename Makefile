@@ -12,7 +12,8 @@ override R := $(value R)
 override PROFILE := $(value PROFILE)
 override MODEL := $(value MODEL)
 override BOX := $(value BOX)
-export R PROFILE MODEL BOX
+override DETACH := $(value DETACH)
+export R PROFILE MODEL BOX DETACH
 # Make takes an argument with `=` for an assignment, and expands it; and with -n this line runs when `validate` does not.
 NAMES_ONLY = case "$$R/$$PROFILE" in (*[!a-z0-9._/-]*) echo "not a recipe's name or a profile" >&2; exit 2;; esac
 
@@ -73,8 +74,9 @@ recipe: $(RUNNER) need-R ## run R and what it needs; skips what is up to date
 smoke: $(RUNNER) ## every recipe in smoke (with -j2: two at a time)
 	@$(MAKE) all-smoke
 
-serve: ## serve MODEL (comes with the kind `serve`)
-	@echo "make serve: serving is not in this release yet; MODEL=$$MODEL was not started" >&2; exit 2
+serve: $(RUNNER) ## serve MODEL, of recipes/serve or what any recipe left, until Ctrl-C; DETACH=1 returns once it is ready
+	@[ -n "$$MODEL" ] || { echo "say what to serve: MODEL=codellama-34b, or a recipe that leaves a model" >&2; exit 2; }
+	@$(RUNNER) serve --profile "$$PROFILE" $${DETACH:+--detach} -- "$$MODEL"
 
 doctor: $(RUNNER) ## what this machine has and lacks, for R if given
 	@$(RUNNER) doctor -- $${R:+"$$R"}

@@ -55,6 +55,8 @@ class Line:
     help="Write a box file for this machine: to PATH, to stdout (`-`), or to boxes/HOSTNAME.yaml.",
 )
 @click.option("--force", is_flag=True, help="With --write-box: overwrite.")
+@click.option("--gpu", is_flag=True, help="Time an all-reduce over all GPUs: do they reach each other, how fast.")
+@click.option("--cpu-ranks", type=click.IntRange(0, 8), default=0, hidden=True, help="Processes in the GPUs' stead.")
 @profile_option
 @click.pass_context
 def command(
@@ -64,13 +66,22 @@ def command(
     quiet: bool,
     box_path: str | None,
     force: bool,
+    gpu: bool,
+    cpu_ranks: int,
     profile: str,
 ) -> None:
     """Say what this machine has; with RECIPE, also what it lacks for the box that the recipe is meant for.
 
-    Exit code 0, or 1 when a recipe is named and this machine does not meet its box.
+    Exit code 0, or 1 when a recipe is named and this machine does not meet its box, or its GPUs don't reach each other.
     """
     project = find_project()
+    if gpu:
+        from runner.cli.doctor_gpu import check_gpus
+
+        if lame := check_gpus(probe(project.root), cpu_ranks, as_json):
+            print_diagnostics([] if as_json else [lame])
+            ctx.exit(1)
+        return
     if box_path is not None:
         if recipe:
             raise click.UsageError("--write-box is about this machine, not about a recipe: give one of them.")
