@@ -110,7 +110,8 @@ def fingerprint(recipe: Recipe, files: dict[str, str]) -> str:
 
 def local_inputs(recipe: Recipe) -> list[Path]:
     """Local files and folders that the recipe reads, less what runs left in artifacts/, which is named by its run."""
-    return [p for p in local_paths(recipe.values) if "artifacts" not in p.parts]
+    named = recipe.values if recipe.prepared is None else {**recipe.values, "prepared": recipe.prepared}
+    return [p for p in local_paths(named) if "artifacts" not in p.parts]
 
 
 def _identity(path: Path) -> str:

@@ -155,6 +155,23 @@ def test_outputs_have_sizes_and_hashes_without_checkpoints(bench: Bench, tmp_pat
     assert record.describe_outputs(recipe, run)[0][0]["sha256"] != found["sha256"]
 
 
+def test_a_local_folder_of_shards_counts(bench: Bench) -> None:
+    shards = bench.project.root / "shards"
+    shards.mkdir()
+    (shards / "manifest.json").write_text("{}")
+    text = (
+        "recipe: 1\nkind: pretrain\ntitle: t\nprepared: shards\nlearning_rate: 1e-3\nmicro_batch_size: 1\n"
+        "sequence_len: 64\nmax_steps: 1\n"
+        "architecture: {model_type: gpt2, n_layer: 2, n_head: 2, n_embd: 64, n_positions: 64, vocab_size: 300}\n"
+    )
+    recipe = recipe_of(bench, text)
+    files = render(recipe)
+    assert record.local_inputs(recipe) == [shards]
+    before = record.fingerprint(recipe, files)
+    (shards / "manifest.json").write_text('{"tokens": 1}')
+    assert record.fingerprint(recipe, files) != before
+
+
 def test_local_folders_and_data_files_count_and_the_runners_version_does_not(bench: Bench) -> None:
     model, data = bench.project.root / "mine", bench.project.root / "rows"
     for folder in (model, data):
