@@ -20,6 +20,7 @@ ACCEPTS: dict[tuple[str, ...], tuple[str, ...]] = {
     ("datasets", "*", "path"): ("dataset",),
     ("test_datasets", "*", "path"): ("dataset",),
     ("pretraining_dataset", "*", "path"): ("dataset",),
+    ("endpoints", "*", "model"): ("model", "quantized-model"),
 }
 
 

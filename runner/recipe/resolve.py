@@ -25,10 +25,11 @@ from runner.recipe.sweep import Child, children_of, is_sweep
 # (recipe name, profile) -> directory of its newest finished run, or None
 Locate = Callable[[str, str], Path | None]
 # keys that may name a model of data/models
-NAMED = ("base_model", "tokenizer_config", "processor_config")
+NAMED = ("base_model", "model", "tokenizer_config", "processor_config")
 # keys whose value may be a file or folder of the project, written relative to it
 LOCAL = (
     "base_model",
+    "model",
     "tokenizer_config",
     "processor_config",
     "lora_model_dir",
@@ -38,6 +39,7 @@ LOCAL = (
     "prepared",
     "source",
     "tokenizer",
+    "dataset",
 )
 
 

@@ -9,6 +9,8 @@ from typing import Any, Protocol, cast
 from runner.facts.boxes import Box
 
 ENGINES = ("vllm", "trtllm", "sglang", "tgi")
+# benchmarked beside them, and for nothing else
+COMPARED = ("transformers",)
 
 
 class Server(Protocol):
@@ -28,7 +30,7 @@ class Server(Protocol):
 
 def server(engine: str) -> Server:
     """Raises KeyError for an engine that serves nothing."""
-    if engine not in ENGINES:
+    if engine not in (*ENGINES, *COMPARED):
         raise KeyError(engine)
     return cast(Server, importlib.import_module(f"runner.engines.serving.{engine}_server"))
 
