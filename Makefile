@@ -21,6 +21,8 @@ ENGINES := axolotl datatrove llmcompressor vllm
 GRAPH := artifacts/graph.mk
 # engines that publish a schema of their keys; both lie in Axolotl's environment
 SCHEMA_ENGINES := axolotl transformers
+# and one in its own
+SERVERS := vllm
 RECIPE_FILES := $(shell find recipes -name '*.yaml' -o -type d)
 
 .PHONY: help setup list validate show plan recipe smoke serve doctor env graph schemas smoke-data lock readme check lint test bench clean
@@ -88,7 +90,11 @@ schemas: $(RUNNER) ## schemas/ from the pinned engines' own, data/keys and data/
 	@for engine in $(SCHEMA_ENGINES); do \
 	  "$$($(RUNNER) env path axolotl)/bin/python" runner/jobs/$${engine}_schema.py > artifacts/.schemas/$$engine.json 2> artifacts/.schemas/$$engine.log || exit 1; \
 	done
-	@$(VENV)/bin/python -m runner.recipe.schema_build data schemas $(SCHEMA_ENGINES:%=artifacts/.schemas/%.json)
+	@for engine in $(SERVERS); do \
+	  $(RUNNER) env build $$engine || exit 1; \
+	  "$$($(RUNNER) env path $$engine)/bin/python" runner/jobs/$${engine}_schema.py > artifacts/.schemas/$$engine.json 2> artifacts/.schemas/$$engine.log || exit 1; \
+	done
+	@$(VENV)/bin/python -m runner.recipe.schema_build data schemas $(patsubst %,artifacts/.schemas/%.json,$(SCHEMA_ENGINES) $(SERVERS))
 
 lock: $(RUNNER) ## runner/engines/locks from the extras in pyproject.toml
 	@for engine in $(ENGINES); do $(VENV)/bin/python -m runner.engines.relock $$engine . || exit 1; done

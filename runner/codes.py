@@ -163,6 +163,17 @@ CODES: dict[str, tuple[str, str]] = {
         "An isoFLOP child trains budget / (6 x parameters) tokens, in whole steps of its batch. That takes a model\n"
         "from scratch, and a batch small enough for at least ten steps.",
     ),
+    "R917": ("an endpoint is not run", "`runner run` ends; `runner serve` goes on until it is stopped."),
+    "R918": (
+        "nothing to serve",
+        "`make serve MODEL=phase4/dpo-13b` serves what that recipe left: a whole model, a quantized one, or an\n"
+        "adapter with its base.",
+    ),
+    "R919": (
+        "an endpoint that a recipe needs",
+        "A need is what has finished, and an endpoint never does. Benchmarks and evaluations start a server of their\n"
+        "own on what `model` names, and stop it.",
+    ),
     "R410": ("a need has not run", "`runner run` runs one recipe; `make recipe` runs what it needs first."),
     "R411": ("another run of this recipe is going on", "Two would write to the same place and want the same GPUs."),
     "R413": (

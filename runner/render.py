@@ -15,6 +15,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from runner import __version__
 from runner.engines import jobs_dir, load_engine
 from runner.engines.environment import environment
+from runner.plan.serving.recipe import laid_out
 from runner.project import shipped
 from runner.recipe.resolve import Recipe
 
@@ -81,6 +82,7 @@ def template_folder(recipe_kind: str, engine: str) -> Path:
 def render(recipe: Recipe) -> dict[str, str]:
     """Every file of a run. A template that renders to nothing leaves no file; `children/[children].yaml.j2` leaves one
     for each of the context's `children`, named by its key, with its value as `item`."""
+    recipe = laid_out(recipe)
     engine = load_engine(recipe.engine)
     env = environment(engine.ENVIRONMENT)
     context = {

@@ -27,6 +27,7 @@ from jinja2 import UndefinedError
 
 from runner import __version__
 from runner.engines import load_engine
+from runner.plan.serving.recipe import laid_out
 from runner.project import Project
 from runner.recipe.compose import PROFILES, compose
 from runner.recipe.kinds import kind_names
@@ -41,6 +42,7 @@ CONFIGS = {
     "deepspeed_pipeline": ("pipeline.json", "pipeline"),
     "transformers": ("trainer.yaml", "config"),
     "tokenizers": ("tokenizers.yaml", "config"),
+    "vllm": ("endpoint.json", "endpoint"),
 }
 GOLDEN = ROOT / "tests" / "golden"
 PROJECT = Project(ROOT)
@@ -110,7 +112,7 @@ def test_every_config_reads_back_as_what_was_meant(everything: dict[tuple[str, s
         if recipe.children:
             continue  # each is a recipe, and goes through here by itself when it runs
         file, key = CONFIGS[recipe.engine]
-        config = load_engine(recipe.engine).context(recipe)[key]
+        config = load_engine(recipe.engine).context(laid_out(recipe))[key]
         read = yaml.safe_load(files[file])
         assert exactly(read) == exactly(config), (name, profile)
         for file, text in files.items():

@@ -11,7 +11,6 @@ from typing import Any
 import click
 
 from runner.cli.output import print_diagnostics, wants_colour
-from runner.cli.serving_view import comparison, page
 from runner.diagnostics import Diagnostic
 from runner.facts.boxes import Box
 from runner.facts.models import Model, catalogue, find_model
@@ -23,6 +22,7 @@ from runner.project import find_project
 from runner.recipe.box_file import find_box
 from runner.recipe.check import DEFAULT_BOX
 from runner.report.ink import Ink
+from runner.report.serving_text import comparison, page
 
 SIZES = (
     "tensor_parallel_size",

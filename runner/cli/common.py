@@ -49,7 +49,15 @@ def check_recipe(library: Library, file: Path, sets: tuple[str, ...] = ()) -> tu
         return None, [not_a_name(name, Span(str(file)))]
     try:
         doc = compose(library.project, file, profile=library.profile, sets=sets)
-        found = check(doc if library.profile == "full" else compose(library.project, file), library.project.root)
+        return check_document(library, doc, doc if library.profile == "full" else compose(library.project, file))
+    except Refused as refused:
+        return None, refused.diagnostics
+
+
+def check_document(library: Library, doc: Document, full: Document) -> tuple[Document | None, list[Diagnostic]]:
+    """The same for a recipe that is composed already: in the library's profile, and as it is `full`y written."""
+    try:
+        found = check(full, library.project.root)
         if any(d.code in ("R009", "R010") for d in found):
             return doc, found
         found += check_needs(library, doc)

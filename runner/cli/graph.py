@@ -15,7 +15,7 @@ from runner.project import Project, find_project, shipped, valid_name
 from runner.recipe.compose import PROFILES, compose
 from runner.recipe.document import Document, walk
 from runner.recipe.graph import needs_of
-from runner.recipe.kinds import engine_of, kind_names
+from runner.recipe.kinds import engine_of, kind_names, serves
 from runner.recipe.load import Refused
 from runner.recipe.local_paths import local_paths
 from runner.render import template_folder
@@ -34,12 +34,16 @@ def makefile(project: Project) -> str:
         "",
     ]
     names = {project.recipe_name(file): file for file in project.all_recipes()}
+    finishing: list[str] = []
     names = {name: file for name, file in names.items() if valid_name(name)}  # make would read others as its own syntax
     for name, file in names.items():
         try:
             doc: Document | None = compose(project, file)
         except Refused:
             doc = None
+        if doc is not None and _serves(doc):
+            lines += _served(name)
+            continue
         for profile in PROFILES:
             sources = [_relative(project, file), *_sources(project, doc, profile)]
             needed = [str(node.value) for node in needs_of(doc).values()] if doc else []
@@ -47,8 +51,20 @@ def makefile(project: Project) -> str:
             target = f"artifacts/{name}/{profile}/done"
             lines.append(f"{target}: {' '.join(map(_escape, [*sources, *needs]))}")
             lines.append(f"\t@$(RUNNER) run {name} --profile {profile} $(RUN_FLAGS)")
-    lines += ["", f"RECIPES := {' '.join(names)}", ""]
+        finishing.append(name)
+    lines += ["", f"RECIPES := {' '.join(finishing)}", ""]
     return "\n".join(lines)
+
+
+def _serves(doc: Document) -> bool:
+    kind = doc.keys.get("kind")
+    return kind is not None and kind.value in kind_names() and serves(str(kind.value))
+
+
+def _served(name: str) -> list[str]:
+    """Never finished, so that nothing can be made of it; who asks is told how it is started."""
+    told = f'\t@echo "{name} is not run but served: make serve MODEL={name}" >&2; exit 2'
+    return [line for profile in PROFILES for line in (f"artifacts/{name}/{profile}/done:", told)]
 
 
 def _sources(project: Project, doc: Document | None, profile: str) -> list[str]:

@@ -30,7 +30,7 @@ def catalogue(project: Project) -> list[dict[str, Any]]:
             return node.plain() if node is not None else None
 
         needs = [str(n.value) for n in needs_of(doc).values()]
-        model = text("base_model") or ("from scratch" if text("architecture") else None)
+        model = text("base_model") or text("model") or ("from scratch" if text("architecture") else None)
         if isinstance(model, str) and model.startswith("${needs."):
             model = "from " + needs[0] if needs else model
         rows.append(

@@ -19,17 +19,22 @@ from runner.plan.as_json import search_to_json
 from runner.plan.lenient import SENSELESS, open_any, senseless
 from runner.plan.preparation import KIND as PREPARE
 from runner.plan.reading import Unplannable
+from runner.plan.serving.recipe import compared, unfit_endpoint
+from runner.plan.serving.types import ServingPlan
 from runner.plan.sweep import SweepPlan, unfit_children
 from runner.plan.types import Plan
 from runner.plan.verdict import called, unfit
 from runner.project import Project, find_project
+from runner.recipe.artifacts import model_key
 from runner.recipe.box_file import find_box
 from runner.recipe.graph import Library
+from runner.recipe.kinds import serves
 from runner.recipe.load import Refused, find_recipe, printable
 from runner.recipe.resolve import Recipe
 from runner.record import latest
 from runner.report.any_plan import all_pages, all_to_json, page, to_json
 from runner.report.ink import Ink
+from runner.report.serving_text import comparison
 
 
 @click.command()
@@ -114,7 +119,7 @@ def _unknown_model(recipe: Recipe, name: str) -> Diagnostic:
     if not has_plan(recipe.kind):
         kind = replace(recipe.doc.keys["kind"].span)
         return Diagnostic("R202", f"kind `{recipe.kind}` trains no model, so there is nothing to plan", kind)
-    node = recipe.doc.keys.get("base_model")
+    node = recipe.doc.keys.get(model_key(recipe.doc) or "")
     return Diagnostic(
         "R202",
         f"nothing is known about the model `{printable(name)}`" if name else "the recipe names no model",
@@ -135,19 +140,26 @@ def _one(
     if as_json:
         click.echo(json.dumps(to_json(plan, told), indent=1, allow_nan=False))
     else:
-        click.echo("\n".join(page(plan, _ink())))
+        lines = page(plan, _ink())
+        if isinstance(plan, ServingPlan) and len(others := compared(recipe, box)) > 1:
+            lines += ["", *comparison(others, _ink())]
+        click.echo("\n".join(lines))
     return plan.fits != "no"
 
 
 def _unfit(plan: AnyPlan, recipe: Recipe, box: Box | None) -> list[Diagnostic]:
     if isinstance(plan, SweepPlan):
         return unfit_children(plan)
+    if isinstance(plan, ServingPlan):
+        return [unfit_endpoint(plan, recipe)] if plan.fits == "no" else []
     return [unfit(plan, recipe, box)] if isinstance(plan, Plan) and plan.fits == "no" else []
 
 
 def _refuse_fit(recipe: Recipe) -> None:
     if recipe.children:
         raise click.UsageError("--fit searches one recipe's knobs: name the sweep's base")
+    if serves(recipe.kind):
+        raise click.UsageError("--fit searches what a training depends on; `layout` chooses that of an endpoint")
     if recipe.kind == PREPARE:
         raise click.UsageError("--fit searches what a model's memory and speed depend on; here is no model")
 
@@ -169,8 +181,8 @@ def _all(project: Project, profile: str, box: Box | None, price: float | None, a
     for file in project.all_recipes():
         try:
             opened, found = _open(library, file, (), box)
-            if not has_plan(opened.kind):
-                continue
+            if not has_plan(opened.kind) or (serves(opened.kind) and not (box or opened.box).gpus):
+                continue  # what a server does on a processor is not planned
             plans.append(planned(project, opened, found, box, price))
         except Refused as refusal:
             refused += refusal.diagnostics

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import click
 
 from runner.cli.common import open_recipe, profile_option, recipe_argument, set_option
 from runner.cli.output import print_diagnostics
 from runner.cli.progress import RunView, build_view
-from runner.diagnostics import shown_path
+from runner.diagnostics import Diagnostic, shown_path
 from runner.engines import load_engine
 from runner.engines.environment import ensure, environment
 from runner.launch.measured import foreseen, predicted
@@ -15,6 +17,7 @@ from runner.launch.shards import refuse_shards
 from runner.launch.supervise import Outcome, Prepared, execute, prepare, refuse_machine
 from runner.plan.types import Plan
 from runner.project import Project
+from runner.recipe.kinds import serves
 from runner.recipe.load import Refused
 from runner.recipe.resolve import Recipe, refuse_missing
 from runner.record import latest
@@ -46,6 +49,7 @@ def command(
     """
     project, opened, warnings = open_recipe(recipe, profile, sets, name)
     print_diagnostics(warnings)
+    refuse_served(opened)
     refuse_missing(opened)
     refuse_machine(project, opened)
     refuse_shards(opened)
@@ -61,6 +65,14 @@ def command(
     _tell(outcome, opened.name)
     if outcome.status != "finished":
         ctx.exit(130 if outcome.status == "interrupted" else 4)
+
+
+def refuse_served(recipe: Recipe) -> None:
+    """Raises Refused (R917) for a recipe that is served until it is stopped."""
+    if serves(recipe.kind):
+        kind = replace(recipe.doc.keys["kind"].span)
+        help = f"`make serve MODEL={recipe.name}` starts it"
+        raise Refused(Diagnostic("R917", f"`{recipe.name}` is not run but served", kind, help=help))
 
 
 def refuse_too_large(plan: Plan | None, recipe: Recipe) -> None:

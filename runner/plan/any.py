@@ -1,4 +1,4 @@
-"""Any recipe -> its plan: a model's, a sweep's, or a data preparation's."""
+"""Any recipe -> its plan: a model's, a sweep's, a data preparation's, or an endpoint's."""
 
 from __future__ import annotations
 
@@ -9,18 +9,25 @@ from runner.facts.boxes import Box
 from runner.plan.make import make_plan
 from runner.plan.preparation import KIND as PREPARE
 from runner.plan.preparation import Preparation, plan_preparation
+from runner.plan.serving.recipe import plan_recipe
+from runner.plan.serving.types import ServingPlan
 from runner.plan.sweep import SweepPlan, make_sweep_plan
 from runner.plan.types import Plan
 from runner.project import Project
-from runner.recipe.kinds import kind_schema
+from runner.recipe.kinds import kind_schema, serves
 from runner.recipe.resolve import Recipe
 
-AnyPlan = Plan | SweepPlan | Preparation
+AnyPlan = Plan | SweepPlan | Preparation | ServingPlan
 
 
 def has_plan(kind: str) -> bool:
-    """Whether a kind trains a model, prepares data, or runs others that do; comparing tokenizers is none of these."""
-    return kind == PREPARE or bool({"architecture", "base_model", "base"} & set(kind_schema(kind)["properties"]))
+    """Whether a kind trains or serves a model, prepares data, or runs others that do; comparing tokenizers is none of
+    these."""
+    return (
+        kind == PREPARE
+        or serves(kind)
+        or bool({"architecture", "base_model", "base"} & set(kind_schema(kind)["properties"]))
+    )
 
 
 def plan_any(
@@ -35,4 +42,6 @@ def plan_any(
         return make_sweep_plan(project, recipe, locate, price=price)
     if recipe.kind == PREPARE:
         return plan_preparation(recipe, box)
+    if serves(recipe.kind):
+        return plan_recipe(recipe, box, price)
     return make_plan(recipe, box, price=price)

@@ -10,7 +10,7 @@ from runner.project import Project
 from runner.recipe.artifacts import REFERENCE, accepted, outputs_of, references
 from runner.recipe.compose import compose
 from runner.recipe.document import Document, Node, dotted
-from runner.recipe.kinds import kind_names
+from runner.recipe.kinds import kind_names, serves
 from runner.recipe.load import Refused, find_recipe, nearest_word, printable
 
 PLAIN_REFERENCES = ("${data}", "${project}")
@@ -76,6 +76,14 @@ def check_needs(library: Library, doc: Document) -> Iterator[Diagnostic]:
             shown = " -> ".join(circle)
             yield Diagnostic(
                 "R402", "`needs` leads back to this recipe", node.span, notes=(shown,), help="break the circle"
+            )
+            continue
+        if serves(str(kind.value)):
+            yield Diagnostic(
+                "R919",
+                f"`needs`: `{node.value}` is served until it is stopped, so nothing can wait for its end",
+                node.span,
+                help="need what it serves; a recipe that asks a model starts and stops its own server",
             )
             continue
         found[alias] = upstream

@@ -10,9 +10,11 @@ from runner.diagnostics import to_json as diagnostic_to_json
 from runner.plan import as_json
 from runner.plan.any import AnyPlan
 from runner.plan.preparation import Preparation
+from runner.plan.serving import types as serving
+from runner.plan.serving.types import ServingPlan
 from runner.plan.sweep import SweepPlan
 from runner.plan.types import Plan
-from runner.report import plan_text, sweep_plan
+from runner.report import plan_text, serving_text, sweep_plan
 from runner.report.ink import Ink
 from runner.report.plan_tables import catalogue
 from runner.report.preparation_text import preparation_page, preparation_table
@@ -23,25 +25,34 @@ def page(plan: AnyPlan, ink: Ink) -> list[str]:
         return list(sweep_plan.page(plan, ink))
     if isinstance(plan, Preparation):
         return list(preparation_page(plan, ink))
+    if isinstance(plan, ServingPlan):
+        return serving_text.page(plan, ink)
     return list(plan_text.page(plan, ink))
 
 
 def to_json(plan: AnyPlan, diagnostics: Iterable[Diagnostic] = ()) -> dict[str, Any]:
-    """As schemas/plan.schema.json describes it: its root, `sweep` or `preparation`."""
+    """As schemas/plan.schema.json describes it: its root, `sweep`, `preparation` or `serving`."""
     if isinstance(plan, Plan):
         return as_json.to_json(plan, diagnostics)
-    found = sweep_plan.to_json(plan) if isinstance(plan, SweepPlan) else plan.as_json()
+    if isinstance(plan, ServingPlan):
+        found = serving.to_json(plan)
+    else:
+        found = sweep_plan.to_json(plan) if isinstance(plan, SweepPlan) else plan.as_json()
     return {**found, "diagnostics": [diagnostic_to_json(d) for d in diagnostics]}
 
 
 def all_pages(plans: Sequence[AnyPlan], ink: Ink) -> Iterator[str]:
-    """A line for each, by name; preparations, which have other figures, in a table of their own."""
+    """A line for each, by name; preparations and endpoints, which have other figures, in tables of their own."""
     preparations = [plan for plan in plans if isinstance(plan, Preparation)]
-    trained = sorted((p for p in plans if not isinstance(p, Preparation)), key=lambda plan: plan.recipe)
+    served = [plan for plan in plans if isinstance(plan, ServingPlan)]
+    trained = sorted((p for p in plans if isinstance(p, (Plan, SweepPlan))), key=lambda plan: plan.recipe)
     yield from catalogue(trained, ink)
     if preparations:
         yield ""
         yield from preparation_table(preparations, ink)
+    if served:
+        yield ""
+        yield from serving_text.table(served, ink)
 
 
 def all_to_json(plans: Sequence[AnyPlan]) -> dict[str, Any]:
@@ -49,4 +60,5 @@ def all_to_json(plans: Sequence[AnyPlan]) -> dict[str, Any]:
         "plans": [as_json.to_json(p) for p in plans if isinstance(p, Plan)],
         "sweeps": [sweep_plan.to_json(p) for p in plans if isinstance(p, SweepPlan)],
         "preparations": [p.as_json() for p in plans if isinstance(p, Preparation)],
+        "servings": [serving.to_json(p) for p in plans if isinstance(p, ServingPlan)],
     }

@@ -9,11 +9,12 @@ import ipaddress
 from collections.abc import Mapping
 from typing import Any
 
-from runner.engines.serving.argv import Server, server
+from runner.engines.serving.argv import DRAIN_S, Server, server
 from runner.facts.boxes import Box
+from runner.recipe.resolve import served_name
 
 HOST, PORT = "127.0.0.1", 8000
-READY_TIMEOUT_S, DRAIN_S = 1800, 20
+READY_TIMEOUT_S = 1800
 PROXY = ("haproxy", "-W", "-db", "-f", "haproxy.cfg")
 
 __all__ = ["HOST", "PORT", "Server", "endpoint_spec", "gpus_of_replica", "is_loopback", "server"]
@@ -58,12 +59,6 @@ def endpoint_spec(
         "ready_timeout_s": int(values.get("ready_timeout_s") or READY_TIMEOUT_S),
         "drain_s": int(values.get("drain_s") or DRAIN_S),
     }
-
-
-def served_name(values: Mapping[str, Any], name: str) -> str:
-    """What users write under `model`; of several names the first."""
-    given = values.get("served_model_name") or name.rpartition("/")[2]
-    return str(given[0] if isinstance(given, list) else given)
 
 
 def gpus_of_replica(values: Mapping[str, Any], box: Box, index: int) -> list[int]:

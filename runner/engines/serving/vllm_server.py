@@ -6,10 +6,9 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from runner.engines.serving.argv import option, quiet
+from runner.engines.serving.argv import DRAIN_S, base_name, option, quiet
 from runner.facts.boxes import Box
 
-UNDERSTOOD = None
 # the runner's own keys, and those that the command line names in another way
 OWN = frozenset(
     {
@@ -24,21 +23,18 @@ SWITCHES = frozenset(
 # lists that are one argument, in JSON; `middleware` is given once for each
 JSON_LISTS = frozenset({"allowed_origins", "allowed_methods", "allowed_headers"})
 REPEATED = frozenset({"middleware"})
-# what max_lora_rank may be
-RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)
-# vLLM's own default of 0 waits for open streams without end on SIGTERM
-SHUTDOWN_TIMEOUT_S = 20
 # of a processor: what its attention kernels read, and no graphs to capture
 CPU_DEFAULTS: dict[str, Any] = {"dtype": "bfloat16", "enforce_eager": True}
 CPU_CACHE_GIB = 1
 
 
 def argv(values: Mapping[str, Any], name: str, host: str, port: int, box: Box) -> list[str]:
-    given = {"shutdown_timeout": SHUTDOWN_TIMEOUT_S, **({} if box.gpus else CPU_DEFAULTS)}
+    # on SIGTERM vLLM's own default of 0 waits for open streams without end
+    given = {"shutdown_timeout": int(values.get("drain_s") or DRAIN_S), **({} if box.gpus else CPU_DEFAULTS)}
     given |= {**_adapters(values), **values}
     words = ["vllm", "serve", str(values["model"]), "--host", host, "--port", str(port)]
-    names = values.get("served_model_name") or name.rpartition("/")[2]
-    words += ["--served-model-name", *(map(str, names) if isinstance(names, list) else [str(names)])]
+    names = values.get("served_model_name")
+    words += ["--served-model-name", base_name(values, name), *(map(str, names[1:]) if isinstance(names, list) else ())]
     for key, value in given.items():
         if key not in OWN and value is not None:
             words += _words(key, value)

@@ -15,7 +15,7 @@ Method = Literal["none", "fp8", "awq", "gptq", "w8a8", "nf4", "int8"]
 # what vLLM and checkpoints call them -> the way the weights lie in memory
 METHODS: dict[str, Method] = {
     "none": "none", "": "none",
-    "fp8": "fp8", "fp8_per_tensor": "fp8", "modelopt": "fp8",
+    "fp8": "fp8", "fp8_per_tensor": "fp8", "fp8_per_channel": "fp8", "fp8_per_block": "fp8", "modelopt": "fp8",
     "awq": "awq", "awq_marlin": "awq", "auto_awq": "awq",
     "gptq": "gptq", "gptq_marlin": "gptq", "auto_gptq": "gptq", "w4a16": "gptq",
     "w8a8": "w8a8", "int8_w8a8": "w8a8",

@@ -123,6 +123,33 @@ def _prefix(plan: ServingPlan, ink: Ink) -> Iterator[str]:
     yield f"  {'first token':<{NAMES - 2}}{p.first_token_without_ms:.3g} -> {p.first_token_ms:.3g} ms"
 
 
+HEAD = ("fits", "layout", "GiB left for cache", "tokens", "longest", "one request", "at most")
+COLUMN_WIDTHS = (6, 11, 18, 11, 9, 11, 14)
+
+
+def table(plans: list[ServingPlan], ink: Ink) -> Iterator[str]:
+    """A line for each endpoint: what its cache holds, and how fast it answers one and many."""
+    name = max(len(plan.model) for plan in plans)
+    yield ink.paint(f"{'recipe':<{name}} {_cells(HEAD)}".rstrip(), "bold")
+    for plan in sorted(plans, key=lambda plan: plan.model):
+        peak, one = plan.peak, plan.points[0].per_token_ms if plan.points else None
+        most = peak.tokens_per_s if peak is not None else None
+        figures = (
+            plan.fits,
+            f"{plan.replicas} x tp {plan.settings['tensor_parallel_size']}",
+            f"{plan.memory.breakdown['cache']:,.1f}",
+            f"{plan.cache.tokens.value:,.0f}",
+            f"{plan.cache.longest:,}",
+            _time(one) or "-",
+            f"{most.value:,.0f} tok/s" if most is not None else "-",
+        )
+        yield f"{plan.model:<{name}} {_cells(figures)}".rstrip()
+
+
+def _cells(words: tuple[str, ...]) -> str:
+    return " ".join(f"{word:>{width}}" for word, width in zip(words, COLUMN_WIDTHS, strict=True))
+
+
 def comparison(plans: list[ServingPlan], ink: Ink) -> Iterator[str]:
     """A line for each layout: where one request is answered fastest, and where most tokens come out."""
     yield f"{_title('layouts', ink)}{'one request':>14}{'at most':>20}"
