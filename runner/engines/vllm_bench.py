@@ -72,6 +72,8 @@ def served_endpoint(recipe: Recipe, entry: dict[str, Any]) -> dict[str, Any]:
     made = endpoint_spec(values, engine=engine, box=recipe.box, profile=recipe.profile, name=name)
     for replica in made["replicas"]:
         replica["name"] = f"{name}-{replica['name']}"  # so that each has a log of its own
+        if recipe.profile == "smoke":
+            replica["environment"]["OMP_NUM_THREADS"] = "1"  # the client takes the other core
     return made
 
 
