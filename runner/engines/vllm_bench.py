@@ -1,4 +1,4 @@
-"""vLLM's benchmark client against endpoints of several engines, each started once; jobs/bench, in vLLM's environment."""
+"""vLLM's benchmark client against endpoints of several engines, each started once; jobs/bench in vLLM's environment."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from typing import Any
 from runner.engines import Step, jobs_dir
 from runner.engines.axolotl import failure as traceback_in
 from runner.engines.serving import endpoint_spec
+from runner.facts.models import catalogue
 from runner.recipe.resolve import Recipe
 
 ENVIRONMENT = "vllm"
@@ -53,7 +54,7 @@ def context(recipe: Recipe) -> dict[str, Any]:
         "bench": _bench(recipe, served),
         "endpoints": served,
         "cpu": recipe.box.gpus == 0,
-        # a client beside a server: each takes one of two cores; transformers on two that are busy is twenty times slower
+        # client and server each take a core; transformers on two that are busy is twenty times slower than on one
         "threads": int(recipe.profile == "smoke"),
         "online": recipe.profile != "smoke",
         "tiny": asdict(recipe.tiny) if recipe.tiny is not None else None,
@@ -81,14 +82,17 @@ def _bench(recipe: Recipe, served: dict[str, dict[str, Any]]) -> dict[str, Any]:
     """bench.json, as jobs/bench/spec.py reads it."""
     values = {**DEFAULTS, **recipe.values}
     found = []
-    for entry in values["endpoints"]:
-        name, engine = entry["name"], entry.get("engine", "vllm")
+    for i, entry in enumerate(values["endpoints"]):
+        name, engine, model = entry["name"], entry.get("engine", "vllm"), entry["model"]
+        tokenizer = str(entry.get("tokenizer") or model)
+        if "url" in entry:  # what that endpoint calls it, which may also be a name of ours
+            model = recipe.doc.find(f"endpoints.{i}.model").plain()  # type: ignore[union-attr]
         found.append(
             {
                 "name": name,
                 "engine": engine,
-                "model": entry["model"],
-                "tokenizer": entry.get("tokenizer") or entry["model"],
+                "model": model,
+                "tokenizer": catalogue()[tokenizer].hub if tokenizer in catalogue() else tokenizer,
                 "spec": f"endpoints/{name}.json" if name in served else None,
                 "url": entry.get("url"),
                 "cells": cells_of(recipe.values, engine, has_server=name in served),
@@ -147,11 +151,12 @@ def prompts_of(values: dict[str, Any], cell: dict[str, Any]) -> int:
 
 def _rows(values: dict[str, Any], cell: dict[str, Any]) -> int:
     """Prompts that a cell takes at most."""
+    warmup, count = int(values["warmup"]), int(cell["num_prompts"])
     if cell["mode"] != "saturation":
-        return int(values["warmup"]) + int(cell["num_prompts"])
+        return warmup + count
     total, rate = 0, float(cell["start_rate"])
     while rate <= cell["most_rate"] or not total:
-        total += int(values["warmup"]) + max(cell["num_prompts"], round(rate * cell["seconds"]))
+        total += warmup + max(count, round(rate * cell["seconds"]))
         rate *= 2
     return total
 

@@ -71,7 +71,7 @@ class BenchPlan:
 
 
 def plan_bench(project: Project, recipe: Recipe, box: Box | None = None, price: float | None = None) -> BenchPlan:
-    """`box` instead of the recipe's own, `price` in USD per hour of it. What can't be foreseen is a cell that says why."""
+    """`box` instead of the recipe's own, `price` in USD per hour of it. A cell that can't be foreseen says why."""
     box = box or recipe.box
     box = box if price is None else replace(box, price_usd_per_hour=price)
     cells, verdicts = [], []

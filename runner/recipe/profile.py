@@ -41,7 +41,7 @@ def _upstream_model(library: Library, doc: Document, seen: Sequence[str]) -> Mod
 
 
 def model_of_need(library: Library, doc: Document, reference: str) -> tuple[Model | None, Document | None]:
-    """What `${needs.x.model}` is made of, and the recipe that leaves it; None for what is not known, or no reference."""
+    """What `${needs.x.model}` is made of, and the recipe that leaves it; None where that is not known."""
     match = REFERENCE.fullmatch(reference)
     need = needs_of(doc).get(match["alias"]) if match else None
     if need is None:

@@ -87,18 +87,22 @@ def smoke(project: Project, doc: Document, model: Model | None) -> tuple[Documen
 
 
 def _entries(project: Project, doc: Document, rules: dict[str, Any]) -> tuple[Document, TinyModel | None]:
-    """Of a kind with models in a list: fewer entries, each made small, all from the hub with the first one's tiny model.
+    """Of a kind with models in a list: fewer entries, each made small, the hub's all with the first one's tiny model.
     `one_of_each` names the key of which every value is kept once, `drop` lists entries that can't run on a CPU."""
     assert isinstance(doc.root.value, dict)
-    key, seen, kept = str(rules["key"]), set(), []
+    key = str(rules["key"])
+    seen: set[Any] = set()
+    kept: list[Node] = []
     tiny: TinyModel | None = None
-    for entry in doc.root.value[key].value if key in doc.root.value else ():  # type: ignore[union-attr]
+    entries = doc.root.value[key].value
+    for entry in entries if isinstance(entries, list) else ():
+        assert isinstance(entry.value, dict)
         plain = entry.plain()
         kind = plain.get(rules["one_of_each"])
         if kind in seen or any(_like(plain, pattern) for pattern in rules["drop"]):
             continue
         seen.add(kind)
-        small = {k: v for k, v in entry.value.items() if not _dropped(k, rules["keys"])}  # type: ignore[union-attr]
+        small = {k: v for k, v in entry.value.items() if not _dropped(k, rules["keys"])}
         for part in rules["parts"]:
             if all(_like(plain, {k: v}) for k, v in part.get("when", {}).items()):
                 small |= {k: make_node(v, ORIGIN) for k, v in part["set"].items()}

@@ -124,7 +124,9 @@ def _rates(rows: list[Row], colours: dict[str, str]) -> Figure:
             if not found:
                 continue
             rate = [row["rate"] for row in found]
-            good = [row["goodput_per_s"] if row["goodput_per_s"] is not None else row["requests_per_s"] for row in found]
+            good = [
+                row["goodput_per_s"] if row["goodput_per_s"] is not None else row["requests_per_s"] for row in found
+            ]
             upper.plot(rate, good, "o-", color=colour, ms=4, label=endpoint)
             lower.plot(rate, [row["ttft_p99_ms"] for row in found], "o-", color=colour, ms=4)
         most = max(row["rate"] for row in rows)

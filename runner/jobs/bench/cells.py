@@ -140,7 +140,7 @@ class Runner:
 
 def _at_rate(cell: Cell, rate: float) -> Cell:
     """Rates double: each has a seed of its own, and enough prompts for the time that the cell shall last."""
-    step = round((rate / cell["start_rate"])).bit_length()
+    step = round(rate / cell["start_rate"]).bit_length()
     count = max(cell["num_prompts"], round(rate * cell["seconds"]))
     return {
         **cell,

@@ -81,7 +81,7 @@ def figures(
 
 
 def money(output_tokens_per_s: float, price_usd_per_hour: float) -> dict[str, float | None]:
-    """Output tokens per second for each dollar an hour, and dollars for a million of them; None where nothing is paid."""
+    """Output tokens per second for a dollar an hour, and dollars for a million of them; None where nothing is paid."""
     if not price_usd_per_hour or not output_tokens_per_s:
         return {"tokens_per_s_per_usd_hour": None, "usd_per_million_tokens": None}
     return {

@@ -17,7 +17,7 @@ def random_prompts(tokenizer: Any, count: int, length: int, seed: int) -> list[s
     vLLM's own random dataset takes runs of consecutive token numbers, so that a vocabulary of 32,000 has that many
     prompts in all, and cells of one benchmark share some; then the prefix cache answers.
     """
-    draw = random.Random(seed)
+    draw = random.Random(seed)  # noqa: S311 - to be repeated
     words = clean_tokens(tokenizer)
     return [_one(tokenizer, words, length, draw) for _ in range(count)]
 

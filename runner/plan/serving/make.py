@@ -31,7 +31,9 @@ def plan_serving(
     constants: Constants | None = None,
     at: Collection[int] = (),
 ) -> ServingPlan:
-    """`at`: concurrencies that `points` shall have besides its own, where they are carried. Raises ValueError, in plain words, for settings that vLLM refuses and for boxes without GPUs; a model that does
+    """`at`: concurrencies that `points` shall have besides its own, where they are carried.
+
+    Raises ValueError, in plain words, for settings that vLLM refuses and for boxes without GPUs; a model that does
     not fit is a plan that says so."""
     r = resolve(architecture, box, settings or Settings())
     c = constants or load_constants()
