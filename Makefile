@@ -115,7 +115,7 @@ lint: $(VENV)/.dev
 	@$(VENV)/bin/lint-imports
 
 test: $(VENV)/.dev lint ## all tests, the engines' smoke runs included
-	@$(VENV)/bin/python -m pytest -n 2 --dist loadgroup --durations 25
+	@$(VENV)/bin/python -m pytest -n 2 --dist load --durations 25
 
 bench: $(VENV)/.dev ## how long start-up, a run and a fit take
 	@$(VENV)/bin/python -m tests.benchmarks.startup

@@ -8,8 +8,10 @@ import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
+from xdist.scheduler import LoadScopeScheduling
 
 from runner.project import Project
 from runner.recipe.compose import compose
@@ -38,6 +40,22 @@ def recipes_of(engine: str) -> list[str]:
     project = Project(ROOT)
     kinds = {kind for kind in kind_names() if engine_of(kind) == engine}
     return [project.recipe_name(f) for f in project.all_recipes() if compose(project, f).keys["kind"].value in kinds]
+
+
+class OneWorkerPerProject(LoadScopeScheduling):  # type: ignore[misc]
+    """Engine tests that share a project or a run stay in one worker, since each worker would make it anew: those that
+    use all smoke runs together, others by file. All else is handed out test by test."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        file, _, _ = nodeid.partition("::")
+        if not file.startswith("tests/engine/"):
+            return nodeid
+        return "smoked" if "smoked" in (ROOT / file).read_text() else file
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> OneWorkerPerProject:
+    """xdist's own groups (`--dist loadgroup`) don't reach pytest 9's node ids."""
+    return OneWorkerPerProject(config, log)
 
 
 @dataclass(frozen=True)

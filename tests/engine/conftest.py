@@ -23,9 +23,6 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if Path(item.path).is_relative_to(Path(__file__).parent):
             item.add_marker(pytest.mark.engine)
-            # what shares a project or a run stays in one worker: each worker would make it anew
-            shared = {"smoked", "scratch"} & set(getattr(item, "fixturenames", ()))
-            item.add_marker(pytest.mark.xdist_group("smoked" if shared else Path(item.path).stem))
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,301 @@
+"""Servers under supervision: real processes, if small ones, so that every way to die can be tried."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+JOBS = Path(__file__).resolve().parents[2] / "runner/jobs"
+LITTLE = Path(__file__).with_name("little_server.py")
+
+
+def free_ports(count: int) -> list[int]:
+    sockets = [socket.socket() for _ in range(count)]
+    for each in sockets:
+        each.bind(("127.0.0.1", 0))
+    ports = [each.getsockname()[1] for each in sockets]
+    for each in sockets:
+        each.close()
+    return ports
+
+
+def eventually(true: Callable[[], Any], seconds: float = 20) -> Any:
+    end = time.monotonic() + seconds
+    while not (value := true()):
+        assert time.monotonic() < end, "it never came"
+        time.sleep(0.05)
+    return value
+
+
+@dataclass
+class Endpoint:
+    folder: Path
+    ports: list[int]
+    process: subprocess.Popen[str] | None = None
+    variables: dict[str, str] = field(default_factory=dict)
+
+    def start(self, *flags: str, command: tuple[str, ...] = (), **changes: Any) -> subprocess.Popen[str]:
+        each: list[list[str]] = changes.pop("each", [list(flags)] * changes.pop("count", 1))
+        data: dict[str, Any] = {
+            "model": "little",
+            "host": "127.0.0.1",
+            "port": self.ports[0],
+            "key_file": None,
+            "replicas": [
+                {
+                    "name": f"replica-{i}",
+                    "argv": [sys.executable, str(LITTLE), str(self.ports[i]), *own],
+                    "environment": {},
+                    "port": self.ports[i],
+                    "gpus": [],
+                }
+                for i, own in enumerate(each)
+            ],
+            "proxy": None,
+            "health": "/health",
+            "probe": "completion",
+            "ready_timeout_s": 20,
+            "drain_s": 5,
+            **changes,
+        }
+        (self.folder / "endpoint.json").write_text(json.dumps(data))
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "endpoint", "endpoint.json", *(("--", *command) if command else ())],
+            cwd=self.folder,
+            env={**os.environ, "PYTHONPATH": str(JOBS), **self.variables},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        return self.process
+
+    @property
+    def state(self) -> dict[str, Any]:
+        try:
+            found: dict[str, Any] = json.loads((self.folder / "endpoint-state.json").read_text())
+        except OSError:
+            return {}
+        return found
+
+    def ready(self) -> dict[str, Any]:
+        eventually(lambda: self.state.get("status") in ("ready", "failed"))
+        assert self.state["status"] == "ready", self.state
+        return self.state
+
+    def ask(self, path: str = "/v1/completions", index: int = 0, body: Any = None, key: str = "") -> Any:
+        payload = json.dumps(body or {"model": "little", "max_tokens": 8}).encode() if path != "/environ" else None
+        headers = {"Authorization": f"Bearer {key}"} if key else {}
+        request = urllib.request.Request(f"http://127.0.0.1:{self.ports[index]}{path}", payload, headers)
+        with urllib.request.urlopen(request, timeout=20) as answer:
+            return json.loads(answer.read())
+
+    def left(self) -> list[int]:
+        """Processes of this endpoint: by their mark, by their port, or helpers that know neither."""
+        found = []
+        for entry in Path("/proc").glob("[0-9]*"):
+            try:
+                line = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode()
+                where = os.readlink(entry / "cwd")
+            except OSError:
+                continue
+            if where == str(self.folder) and line and "pytest" not in line:
+                found.append(int(entry.name))
+        return found
+
+
+@pytest.fixture
+def endpoint(tmp_path: Path) -> Iterator[Endpoint]:
+    made = Endpoint(tmp_path, free_ports(4))
+    yield made
+    if made.process is not None:
+        made.process.kill()
+        made.process.wait()
+    eventually(lambda: not made.left())
+
+
+def test_ready_then_stopped(endpoint: Endpoint) -> None:
+    process = endpoint.start("--start", "0.3", "--helper")
+    state = endpoint.ready()
+    assert state["url"] == f"http://127.0.0.1:{endpoint.ports[0]}"
+    assert state["model"] == "little"
+    assert state["pid"] == process.pid
+    assert 0.3 < state["ready_after_s"] < 20
+    process.send_signal(signal.SIGTERM)
+    said, _ = process.communicate(timeout=20)
+    assert process.returncode == 0
+    assert f"ready http://127.0.0.1:{endpoint.ports[0]}\n" in said
+    assert endpoint.state["status"] == "stopped"
+    assert endpoint.state["error"] is None
+    assert endpoint.left() == []
+
+
+def test_a_request_under_way_is_answered_before_the_end(endpoint: Endpoint) -> None:
+    process = endpoint.start("--answer", "1.5")
+    endpoint.ready()
+    with ThreadPoolExecutor() as pool:
+        answer = pool.submit(endpoint.ask)
+        time.sleep(0.3)
+        process.send_signal(signal.SIGINT)
+        assert answer.result()["choices"]
+    assert process.wait(20) == 0
+
+
+def test_what_does_not_end_is_killed(endpoint: Endpoint) -> None:
+    process = endpoint.start("--ignores-term", drain_s=0)
+    endpoint.ready()
+    process.send_signal(signal.SIGTERM)
+    time.sleep(0.5)
+    process.send_signal(signal.SIGTERM)  # in a hurry
+    assert process.wait(5) == 0
+    assert endpoint.left() == []
+
+
+def test_a_killed_supervisor_leaves_nothing(endpoint: Endpoint) -> None:
+    process = endpoint.start("--helper", count=2)
+    endpoint.ready()
+    assert len(endpoint.left()) >= 2 * 3 + 1
+    process.kill()
+    eventually(lambda: not endpoint.left())
+
+
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [
+        (["--dies-at-start"], "replica-0 ended with exit code 1: ValueError: the number of heads must be divisible by 3"),
+        (["--dies-on-request"], "RuntimeError: no kernel image is available"),
+        (["--start", "60"], "replica-0 was not ready after 1 s, it still lacks its health"),
+    ],
+)
+def test_one_that_is_never_ready(endpoint: Endpoint, flags: list[str], said: str) -> None:
+    process = endpoint.start(*flags, ready_timeout_s=1 if "60" in flags else 20)
+    out, _ = process.communicate(timeout=20)
+    assert process.returncode == 1
+    assert said in out
+    assert out.splitlines()[-1].startswith("error: ")
+    assert endpoint.state["status"] == "failed"
+    assert said in endpoint.state["error"]
+    assert endpoint.left() == []
+
+
+def test_a_taken_port_is_told(endpoint: Endpoint) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", endpoint.ports[0]))
+        taken.listen()
+        out, _ = endpoint.start().communicate(timeout=20)
+    assert out == f"error: port {endpoint.ports[0]} of replica-0 is in use\n"
+
+
+def test_the_only_server_dies(endpoint: Endpoint) -> None:
+    process = endpoint.start("--dies-after", "1", "--helper")
+    endpoint.ready()
+    assert process.wait(20) == 1
+    assert "replica-0 ended with exit code 7" in endpoint.state["error"]
+    assert endpoint.left() == []
+
+
+def test_one_of_two_dies_and_comes_back(endpoint: Endpoint) -> None:
+    process = endpoint.start(count=2)
+    first, second = endpoint.ready()["replicas"]
+    os.kill(first["pid"], signal.SIGKILL)
+    eventually(lambda: endpoint.state["status"] == "degraded", 5)
+    assert "was killed by signal 9" in endpoint.state["replicas"][0]["error"]
+    assert endpoint.ask(index=1)["choices"]
+    eventually(lambda: endpoint.state["status"] == "ready")
+    now = endpoint.state["replicas"]
+    assert now[0]["pid"] != first["pid"]
+    assert [r["restarts"] for r in now] == [1, 0]
+    assert now[1]["pid"] == second["pid"]
+    process.terminate()
+    assert process.wait(20) == 0
+
+
+def test_a_command_runs_against_it(endpoint: Endpoint) -> None:
+    code = "import os, sys; print(os.environ['ENDPOINT_URL'], os.environ['ENDPOINT_MODEL']); sys.exit(9)"
+    process = endpoint.start(command=(sys.executable, "-c", code))
+    out, _ = process.communicate(timeout=20)
+    assert process.returncode == 9
+    assert f"http://127.0.0.1:{endpoint.ports[0]} little\n" in out
+    assert endpoint.state["status"] == "stopped"
+    assert endpoint.left() == []
+
+
+def test_a_command_ends_with_its_server(endpoint: Endpoint) -> None:
+    process = endpoint.start("--dies-after", "1", command=("sleep", "300"))
+    out, _ = process.communicate(timeout=30)
+    assert process.returncode == 1
+    assert "error: replica-0 ended with exit code 7" in out
+    assert endpoint.left() == []
+
+
+def test_a_command_is_interrupted(endpoint: Endpoint) -> None:
+    process = endpoint.start(command=("sleep", "300"))
+    endpoint.ready()
+    time.sleep(0.3)
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(20) == 143
+    assert endpoint.left() == []
+
+
+def test_the_key_goes_by_environment_alone(endpoint: Endpoint) -> None:
+    file = endpoint.folder.parent / "key"
+    file.write_text("s3cret-word\n")
+    file.chmod(0o600)
+    code = "import os; print('key' if os.environ['ENDPOINT_KEY'] == 's3cret-word' else '', len(os.environ['PATH']))"
+    process = endpoint.start(key_file=str(file), command=(sys.executable, "-c", f"{code}; import time; time.sleep(2)"))
+    endpoint.ready()
+    assert endpoint.ask(key="s3cret-word")["choices"]
+    assert endpoint.ask("/environ")["VLLM_API_KEY"] == "s3cret-word"
+    listed = subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True).stdout
+    assert "s3cret" not in listed
+    out, _ = process.communicate(timeout=20)
+    assert "key " in out
+    written = [f for f in endpoint.folder.iterdir() if "s3cret" in f.read_text()]
+    assert written == []
+
+
+@pytest.mark.parametrize(("mode", "text", "said"), [(0o644, "x", "has mode 644"), (0o600, " \n", "is empty")])
+def test_a_key_file_that_will_not_do(endpoint: Endpoint, mode: int, text: str, said: str) -> None:
+    file = endpoint.folder.parent / "key"
+    file.write_text(text)
+    file.chmod(mode)
+    process = endpoint.start(key_file=str(file))
+    out, _ = process.communicate(timeout=20)
+    assert process.returncode == 1
+    assert said in out
+
+
+def test_metrics_are_followed(endpoint: Endpoint) -> None:
+    process = endpoint.start("--answer", "2.5", count=2)
+    endpoint.ready()
+    with ThreadPoolExecutor() as pool:
+        answers = [pool.submit(endpoint.ask, index=i % 2) for i in range(6)]
+        assert all(answer.result() for answer in answers)
+    time.sleep(2.2)
+    process.terminate()
+    process.wait(20)
+    rows = [json.loads(line) for line in (endpoint.folder / "metrics.jsonl").read_text().splitlines()]
+    assert max(row["running"] for row in rows) == 6
+    assert rows[-1]["running"] == 0
+    assert max(row["tokens_per_s"] for row in rows) > 1
+    assert {row["servers"] for row in rows} == {2}
+
+
+@pytest.mark.parametrize("argv", [[], ["--help"], ["a.json", "b"], ["a.json", "--"]])
+def test_usage(argv: list[str]) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "endpoint", *argv], env={**os.environ, "PYTHONPATH": str(JOBS)}, capture_output=True
+    )
+    assert done.returncode == 2
