@@ -53,6 +53,7 @@ def context(recipe: Recipe) -> dict[str, Any]:
     return {
         "bench": _bench(recipe, served),
         "endpoints": served,
+        "proxied": {name: made for name, made in served.items() if made["proxy"]},
         "cpu": recipe.box.gpus == 0,
         # client and server each take a core; transformers on two that are busy is twenty times slower than on one
         "threads": int(recipe.profile == "smoke"),
@@ -71,6 +72,8 @@ def served_endpoint(recipe: Recipe, entry: dict[str, Any]) -> dict[str, Any]:
         place = zlib.crc32(f"{recipe.name}/{name}".encode()) % (len(SMOKE_PORTS) // 10)
         values["port"] = SMOKE_PORTS[place * 10]  # and nine more for replicas
     made = endpoint_spec(values, engine=engine, box=recipe.box, profile=recipe.profile, name=name)
+    if made["proxy"]:
+        made["proxy"]["argv"] = [*made["proxy"]["argv"][:-1], f"endpoints/{name}.cfg"]
     for replica in made["replicas"]:
         replica["name"] = f"{name}-{replica['name']}"  # so that each has a log of its own
         if recipe.profile == "smoke":
@@ -144,8 +147,9 @@ def _called(load: dict[str, Any]) -> str:
 def prompts_of(values: dict[str, Any], cell: dict[str, Any]) -> int:
     """Enough that the cell's start and end, when fewer requests are under way, weigh little. Offline as many as with
     most at a time."""
-    slots = cell.get("concurrency") or (max(values.get("concurrency") or [0]) if cell["mode"] == "offline" else 0)
-    arriving = math.ceil(cell.get("rate", 0) * values["seconds"])
+    most: int = max(values.get("concurrency") or [0]) if cell["mode"] == "offline" else 0
+    slots = int(cell.get("concurrency") or most)
+    arriving = math.ceil(float(cell.get("rate") or 0) * float(values["seconds"]))
     return max(int(values["num_prompts"]), int(values["rounds"]) * slots, arriving)
 
 

@@ -174,7 +174,10 @@ def test_a_killed_supervisor_leaves_nothing(endpoint: Endpoint) -> None:
 @pytest.mark.parametrize(
     ("flags", "said"),
     [
-        (["--dies-at-start"], "replica-0 ended with exit code 1: ValueError: the number of heads must be divisible by 3"),
+        (
+            ["--dies-at-start"],
+            "replica-0 ended with exit code 1: ValueError: the number of heads must be divisible by 3",
+        ),
         (["--dies-on-request"], "RuntimeError: no kernel image is available"),
         (["--start", "60"], "replica-0 was not ready after 1 s, it still lacks its health"),
     ],

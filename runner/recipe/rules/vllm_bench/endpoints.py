@@ -53,7 +53,7 @@ def nothing_to_serve(facts: Facts) -> Iterator[Diagnostic]:
                 "R960",
                 f"{path}.url",
                 f"prompts for endpoint `{entry.get('name')}` can't be counted in tokens",
-                note=f"`{printable(str(entry['model']))}` is a name on that endpoint, and not known as a model of the hub",
+                note=f"`{printable(str(entry['model']))}` is a name on that endpoint, not a model that is known",
                 help="give `tokenizer`: a model of the hub or a folder",
             )
 
@@ -76,8 +76,8 @@ def two_of_one_name(facts: Facts) -> Iterator[Diagnostic]:
 
 @rule("R962", "a key that the endpoint's server has not", source=SERVE)
 def unknown_keys(facts: Facts) -> Iterator[Diagnostic]:
-    """Besides its name, its engine and where it is, an endpoint has the keys of kind `serve`, and the rules of that kind
-    hold for it. `transformers serve` takes few of them; an endpoint that runs already takes none."""
+    """Besides name, engine and address an endpoint has the keys of kind `serve`, and the rules of that kind hold for
+    it. `transformers serve` takes few of them; an endpoint that runs already takes none."""
     for path, node, entry in entries(facts):
         wrong = list(_wrong_keys(facts, path, entry))
         yield from wrong
