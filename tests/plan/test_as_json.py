@@ -11,9 +11,12 @@ from jsonschema import Draft202012Validator
 
 from runner.diagnostics import Diagnostic, Span
 from runner.plan.any import plan_any
+from runner.plan.bench import BenchPlan
 from runner.plan.as_json import estimates, search_to_json, to_json
 from runner.plan.fit import Choice, Search
 from runner.plan.lenient import open_any
+from runner.plan.preparation import Preparation
+from runner.plan.serving.types import ServingPlan
 from runner.plan.sweep import SweepPlan
 from runner.plan.types import Plan
 from runner.project import Project
@@ -50,7 +53,7 @@ def test_every_shipped_recipes_plan_is_as_the_schema_says(file: Any, profile: st
     assert [d for d in found if d.is_error] == []
     plan = plan_any(Project(ROOT), recipe, lambda name, profile: None)
     if not isinstance(plan, Plan):
-        part = "sweep" if isinstance(plan, SweepPlan) else "preparation"
+        part = {SweepPlan: "sweep", Preparation: "preparation", ServingPlan: "serving", BenchPlan: "bench"}[type(plan)]
         assert faults(any_to_json(plan, found), part) == []
         return
     data = to_json(plan, found)
@@ -132,6 +135,6 @@ def test_a_search_is_as_the_schema_says() -> None:
     assert data["best"]["settings"] == {"micro_batch_size": 1, "gradient_checkpointing_kwargs": None}
     assert data["frontier"][1]["plan"]["fits"] == "tight"
     assert faults(search_to_json(Search(None, (), 12)), "search") == []
-    rest: dict[str, Any] = {"sweeps": [], "preparations": []}
+    rest: dict[str, Any] = {"sweeps": [], "preparations": [], "servings": [], "benches": []}
     assert faults({"plans": [to_json(FITTING)], **rest}, "catalogue") == []
     assert faults({"plans": [{**to_json(FITTING), "fits": "maybe"}], **rest}, "catalogue") != []
