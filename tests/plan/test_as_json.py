@@ -11,8 +11,8 @@ from jsonschema import Draft202012Validator
 
 from runner.diagnostics import Diagnostic, Span
 from runner.plan.any import plan_any
-from runner.plan.bench import BenchPlan
 from runner.plan.as_json import estimates, search_to_json, to_json
+from runner.plan.bench import BenchPlan
 from runner.plan.fit import Choice, Search
 from runner.plan.lenient import open_any
 from runner.plan.preparation import Preparation
