@@ -131,6 +131,37 @@ CODES: dict[str, tuple[str, str]] = {
         "a gated model and no token",
         "The hub gives the files of such a model only to accounts that accepted its licence; the token says which.",
     ),
+    "R330": (
+        "a port that is taken",
+        "Users ask on `port`; replicas behind a proxy take those after it. `runner ps` shows what endpoints listen.",
+    ),
+    "R331": (
+        "GPU memory that others hold",
+        "A server sets its share of a GPU's memory aside when it starts, and ends where less is free.",
+    ),
+    "R332": (
+        "no HAProxy",
+        "It shares one port among several servers, gives a request to another one when a server dies of it, and lets\n"
+        "only the paths of OpenAI's interface through where there is a key. It comes with the distribution.",
+    ),
+    "R333": (
+        "GPUs that don't reach each other",
+        "Tensor parallel sums up over all GPUs in each layer. Where the board's PCIe switches send what a GPU writes\n"
+        "to another through the processor (access control services, or an IOMMU that translates), that hangs or comes\n"
+        "out wrong. https://docs.nvidia.com/deeplearning/nccl/user-guide/docs/troubleshooting.html tells how it is\n"
+        "turned off; NCCL_P2P_DISABLE=1 goes around it through host memory, more slowly.",
+    ),
+    "R334": ("no such endpoint", "`runner ps` lists the endpoints of all projects of this user."),
+    "R510": (
+        "an endpoint for everybody",
+        "Beyond this machine an endpoint needs an API key, and then a proxy lets only the paths of OpenAI's interface\n"
+        "through: vLLM's own key leaves /invocations, /pause and others open.",
+    ),
+    "R511": (
+        "a key file that others can read",
+        "The API key is read from RUNNER_API_KEY or from a file of mode 600, and goes on by the environment alone: no\n"
+        "command line, log or rendered file has it.",
+    ),
     "R401": ("a need that is missing or broken", "`needs` names recipes of this project by alias."),
     "R402": ("needs that go in a circle", "Make can't order them, and neither can anyone."),
     "R403": ("an alias that `needs` lacks", "`${needs.ALIAS.OUTPUT}` takes its alias from the recipe's own `needs`."),

@@ -15,6 +15,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from runner import __version__
 from runner.engines import jobs_dir, load_engine
 from runner.engines.environment import environment
+from runner.facts.servers import HOST
 from runner.plan.serving.recipe import laid_out
 from runner.project import shipped
 from runner.recipe.resolve import Recipe
@@ -59,6 +60,14 @@ def comment(value: Any) -> str:
     return " ".join("".join(c if c.isprintable() else " " for c in str(value)).split())
 
 
+def address(host: Any) -> str:
+    """A host as HAProxy binds to it. Raises ValueError for what is none: rule R513 has refused it in a recipe."""
+    named = str(host).strip("[]")
+    if not HOST.fullmatch(named):
+        raise ValueError(f"not a host: {host!r}")
+    return f"[{named}]" if ":" in named else named
+
+
 @cache
 def _jinja() -> Environment:
     jinja = Environment(
@@ -69,7 +78,7 @@ def _jinja() -> Environment:
         keep_trailing_newline=True,
         autoescape=False,  # noqa: S701 - nothing here is HTML; every value passes a filter for where it lands
     )
-    jinja.filters.update(to_yaml=to_yaml, to_json=to_json, quote=quote, comment=comment)
+    jinja.filters.update(to_yaml=to_yaml, to_json=to_json, quote=quote, comment=comment, address=address)
     return jinja
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from functools import cache
 
@@ -29,3 +30,7 @@ def other_servers() -> dict[str, OtherServer]:
         name: OtherServer(s["title"], s["docs"], s["underscores"], s["flags"], frozenset(s.get("also", ())))
         for name, s in given.items()
     }
+
+
+# an IPv4 or IPv6 address, or a name; whatever else would end up in a proxy's configuration
+HOST = re.compile(r"[A-Za-z0-9]([A-Za-z0-9.-]{0,252}[A-Za-z0-9])?|[0-9A-Fa-f:.]{2,45}|\*")

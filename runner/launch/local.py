@@ -60,7 +60,7 @@ def launch(run: Path, watch: Watch, *, environment: dict[str, str] | None = None
     """
     started = time.monotonic()
     end_stragglers(run)  # of a runner that was killed and is now started again
-    with (run / LOG).open("ab") as log, _asked_to_stop() as asked:
+    with (run / LOG).open("ab") as log, asked_to_stop() as asked:
         follower = _Follower(run, log.tell(), watch, started)
         process = subprocess.Popen(
             ["bash", "launch.sh"],
@@ -149,7 +149,7 @@ class _Follower:
 
 
 @contextmanager
-def _asked_to_stop() -> Iterator[list[float]]:
+def asked_to_stop() -> Iterator[list[float]]:
     """While inside, signals that would end us only add the time at which they came to the list that this yields."""
     asked: list[float] = []
 

@@ -161,7 +161,7 @@ def _execute(
     place = prepared.place or recipe.name
     run = prepared.resume.path if prepared.resume else new_run_dir(project, place, recipe.profile)
     write_files(run, prepared.files)
-    record = _start_record(recipe, prepared, run)
+    record = start_record(recipe, prepared, run)
     record |= {"planned": planned(recipe), "predicted": predicted}
     write_json(run / RECORD, record)
     parts: list[str] = []
@@ -201,7 +201,7 @@ def _execute(
     return outcome
 
 
-def _start_record(recipe: Recipe, prepared: Prepared, run: Path) -> dict[str, Any]:
+def start_record(recipe: Recipe, prepared: Prepared, run: Path) -> dict[str, Any]:
     env = environment(load_engine(recipe.engine).ENVIRONMENT)
     earlier = prepared.resume.record if prepared.resume else {}
     return {

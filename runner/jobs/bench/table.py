@@ -42,7 +42,8 @@ def rows(bench: Bench) -> Iterator[dict[str, Any]]:
         for cell in endpoint.cells:
             inner = list(spec.below(endpoint.name, cell)) if cell["mode"] == spec.SATURATION else []
             for name, found in inner:
-                yield _row(endpoint, {**found, "id": name}, found, {})
+                chosen = {f"{endpoint.name}/{name}": {"why": "the sweep chose this rate as it ran"}}
+                yield _row(endpoint, {**found, "id": name}, found, chosen)
             yield _row(endpoint, cell, spec.result(endpoint.name, cell["id"]), told)
 
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import ipaddress
 import os
 import stat
 from pathlib import Path
 
-from .spec import Problem
+from .spec import WILDCARDS, Problem, Spec, reachable
 
 VARIABLE = "RUNNER_API_KEY"
 
@@ -28,6 +29,22 @@ def read_key(key_file: str | None) -> str | None:
     if not key:
         raise Problem(f"the key file {file} is empty")
     return key
+
+
+def refuse_open(spec: Spec, key: str | None) -> None:
+    """Raises Problem where others than this machine's users could ask without a key, or ask vLLM itself, which wants
+    its key on a part of its paths only."""
+    host = reachable(spec.host) if spec.host not in WILDCARDS else spec.host
+    try:
+        own = ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        own = host.lower() == "localhost"
+    if own:
+        return
+    if key is None:
+        raise Problem(f"{spec.host} is seen beyond this machine, and there is no API key: set {VARIABLE} or a key file")
+    if spec.proxy is None:
+        raise Problem(f"{spec.host} is seen beyond this machine, and there is no proxy before the server")
 
 
 def for_servers(key: str | None) -> dict[str, str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -33,6 +34,7 @@ class Supervisor:
         self.signals = Signals()
         self.began = time.monotonic()
         self.key = keys.read_key(spec.key_file)
+        keys.refuse_open(spec, self.key)
         # from here on it is passed by name to those alone that need it
         os.environ.pop(keys.VARIABLE, None)
         self.replicas: list[Child] = []
@@ -66,6 +68,8 @@ class Supervisor:
     def _start(self) -> None:
         for server in self.spec.servers:
             refuse_taken(server)
+        if self.spec.proxy is not None:
+            refuse_proxy(self.spec.proxy, keys.for_servers(self.key))
         environment = keys.for_servers(self.key)
         for server in self.spec.replicas:
             self.replicas.append(Child(server, self.spec, self.key, environment, self.guard))
@@ -186,3 +190,15 @@ def refuse_taken(server: Server) -> None:
         if error.errno == errno.EADDRINUSE:
             raise Problem(f"port {server.port} of {server.name} is in use") from None
         raise Problem(f"{server.name} can't listen on {server.host}, port {server.port}: {error.strerror}") from None
+
+
+def refuse_proxy(proxy: Server, environment: dict[str, str]) -> None:
+    """Raises Problem where HAProxy is missing or refuses its configuration: it starts last, minutes later."""
+    if shutil.which(proxy.argv[0]) is None:
+        raise Problem(f"{proxy.argv[0]} is not installed; Debian and Ubuntu: apt-get install haproxy")
+    if Path(proxy.argv[0]).name == "haproxy":
+        check = [*proxy.argv, "-c"]
+        done = subprocess.run(check, env={**os.environ, **environment}, capture_output=True, text=True, check=False)
+        if done.returncode != 0:
+            alerts = [line for line in (done.stdout + done.stderr).splitlines() if "ALERT" in line]
+            raise Problem(f"HAProxy refuses its configuration: {(alerts or ['no word why'])[0]}")

@@ -1,0 +1,43 @@
+"""`runner stop`: drain an endpoint and leave nothing of it."""
+
+from __future__ import annotations
+
+import click
+
+from runner.diagnostics import Diagnostic, Span
+from runner.launch.endpoints import Endpoint, endpoints, stop
+from runner.project import Project, find_project
+from runner.recipe.load import Refused
+
+
+@click.command()
+@click.argument("name", metavar="NAME|all")
+def command(name: str) -> None:
+    """Stop an endpoint by its name as `runner ps` shows it, or all: requests under way come to their end, then no
+    process is left. Of one that was killed, what is left is cleared away."""
+    for endpoint in _named(find_project(), name):
+        if endpoint.alive:
+            click.echo(f"{endpoint.recipe} ({endpoint.profile}): stopping", err=True)
+        was, ended = endpoint.status, stop(endpoint)
+        word = "stopped" if endpoint.alive else f"had {was}"
+        left = f"{len(ended.pids) or 'no'} processes left"
+        click.echo(f"{endpoint.recipe} ({endpoint.profile}): {word}, {left}")
+
+
+def _named(project: Project, name: str) -> list[Endpoint]:
+    """Those of this project before others of the same name. Raises Refused where there is none."""
+    found = list(endpoints())
+    if name != "all":
+        found = [e for e in found if name in (e.recipe, e.recipe.removeprefix("serve/"))]
+        ours = [e for e in found if e.run.is_relative_to(project.artifacts)]
+        found = ours or found
+    if not found and name != "all":
+        raise Refused(
+            Diagnostic(
+                "R334",
+                f"no endpoint `{name}` runs",
+                Span("<command line>"),
+                help="`runner ps` lists those that do",
+            )
+        )
+    return found

@@ -1,0 +1,93 @@
+"""A recipe that serves -> servers that run: what must hold before, the start, and the wait until they are ready."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from runner.engines import jobs_dir, load_engine
+from runner.engines.environment import environment
+from runner.launch.endpoints import OVER, POLL_S, Endpoint, forget, look, read_state, remember, settle
+from runner.launch.local import MARK
+from runner.launch.supervise import Prepared, start_record
+from runner.project import Project
+from runner.recipe.resolve import Recipe
+from runner.record import LOG, RECORD, fingerprint, new_run_dir, write_files, write_json
+
+SPEC = "endpoint.json"
+
+
+def start(
+    project: Project, recipe: Recipe, files: dict[str, str], *, detached: bool
+) -> tuple[Path, subprocess.Popen[bytes]]:
+    """Write the run directory and start its launch.sh. Unless `detached`, it drains and ends when we do, however."""
+    run = new_run_dir(project, recipe.name, recipe.profile)
+    write_files(run, files)
+    prepared = Prepared(files, fingerprint(recipe, files), None, None)
+    record = start_record(recipe, prepared, run) | {"metrics": {}, "outputs": [], "error": None}
+    write_json(run / RECORD, record)
+    tie = [sys.executable, "-I", "-S", str(jobs_dir() / "endpoint" / "tie.py"), str(os.getpid()), "SIGTERM"]
+    with (run / LOG).open("ab") as log:
+        process = subprocess.Popen(
+            [*([] if detached else tie), "bash", "launch.sh"],
+            cwd=run,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+            env={
+                **os.environ,
+                "RUNNER_ENV": str(environment(load_engine(recipe.engine).ENVIRONMENT).path),
+                MARK: str(run),
+            },
+        )
+    write_json(run / RECORD, record | {"pid": process.pid})
+    remember(run)
+    return run, process
+
+
+def wait_ready(run: Path, process: subprocess.Popen[bytes], told: Callable[[], None]) -> Endpoint:
+    """Until it serves, or has ended. `told` is called all the while."""
+    while process.poll() is None and read_state(run).get("status") not in ("ready", "degraded", *OVER):
+        told()
+        time.sleep(POLL_S)
+    if read_state(run).get("status") in OVER:
+        process.wait()
+    return look(run)
+
+
+def finish(run: Path, process: subprocess.Popen[bytes]) -> Endpoint:
+    """After launch.sh has ended: what it came to, recorded."""
+    process.wait()
+    ended = look(run)
+    settle(ended)
+    if ended.status == "stopped":
+        forget(run)
+    return ended
+
+
+def ask_to_stop(process: subprocess.Popen[bytes]) -> None:
+    """launch.sh has become the endpoint's own program by then, or is a shell with one small step before it."""
+    if process.poll() is None:
+        os.killpg(process.pid, signal.SIGTERM)
+
+
+def last_line(run: Path) -> str:
+    """Why it ended, where its state doesn't say: the last line of log.txt."""
+    try:
+        lines = (run / LOG).read_text(errors="replace").splitlines()
+    except OSError:
+        return ""
+    return next((line.strip()[:400] for line in reversed(lines) if line.strip()), "")
+
+
+def spec_of(files: dict[str, str]) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(files[SPEC])
+    return found
