@@ -57,7 +57,7 @@ def queueing(facts: Facts) -> Iterator[Diagnostic]:
             yield facts.report(
                 "R964",
                 f"{path}.max_num_seqs" if "max_num_seqs" in entry else "concurrency",
-                f"endpoint `{entry.get('name')}` works on {each * replicas} requests at a time, of {most}",
+                f"`concurrency` goes to {most}, endpoint `{entry.get('name')}` works on {each * replicas} at a time",
                 help=f"set `max_num_seqs` to {-(-most // replicas)} or more",
                 severity="warning",
             )
