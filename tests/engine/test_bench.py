@@ -172,9 +172,9 @@ def elsewhere(by_hand: Bench, url: str) -> dict[str, Any]:
 
 
 def test_a_warm_cache_fails_its_cell(by_hand: Bench, running: str) -> None:
-    """Two cells of one seed: the second's prompts are in the cache."""
+    """Two cells of one seed: the second's prompts are in the cache, whose blocks are of 128 tokens on a processor."""
     endpoint = elsewhere(by_hand, running)
-    first = {**endpoint["cells"][0], "id": "cold", "input_len": 64}
+    first = {**endpoint["cells"][0], "id": "cold", "input_len": 300}
     by_hand.write(endpoint, [first, {**first, "id": "warm"}], warmup=0)
     assert by_hand.run() == 1
     assert by_hand.result(VLLM, "cold")["status"] == "finished"
