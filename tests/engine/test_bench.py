@@ -188,12 +188,16 @@ def test_a_warm_cache_fails_its_cell(by_hand: Bench, running: str) -> None:
 
 
 def test_requests_that_fail_mark_their_cell(by_hand: Bench, running: str) -> None:
-    """The model has 512 positions: longer requests are refused, all of them, and the run says so."""
+    """The model has 512 positions: longer prompts are refused, and the answers of long ones are cut."""
     endpoint = elsewhere(by_hand, running)
-    cell = {**endpoint["cells"][0], "id": "long", "input_len": 400, "output_len": 400, "num_prompts": 2}
-    by_hand.write(endpoint, [cell], warmup=0)
+    refused = {**endpoint["cells"][0], "id": "refused", "input_len": 600, "num_prompts": 2}
+    by_hand.write(endpoint, [refused, {**refused, "id": "cut", "input_len": 500}], warmup=0)
     assert by_hand.run() == 1
-    assert "no request was answered" in by_hand.result(VLLM, "long")["reason"]
+    assert "no request was answered" in by_hand.result(VLLM, "refused")["reason"]
+    assert by_hand.result(VLLM, "refused")["failed_requests"] == 2
+    cut = by_hand.result(VLLM, "cut")
+    assert (cut["status"], cut["answered"]) == ("partial", 2)
+    assert "have not the 16 tokens" in cut["reason"]
 
 
 def test_a_killed_benchmark_goes_on(by_hand: Bench, running: str) -> None:

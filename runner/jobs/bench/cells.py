@@ -71,6 +71,12 @@ class Runner:
             self.bench.price_usd_per_hour,
         )
         status, reason = self._judge(len(answers.requests), answers.failed, cached)
+        short = sum(r.tokens != cell["output_len"] for r in answers.requests)
+        if short and status == spec.FINISHED:  # a server that cuts answers, or stops at their end, did less work
+            status, reason = (
+                spec.PARTIAL,
+                f"{short} answers have not the {cell['output_len']} tokens that were asked for",
+            )
         return {
             "status": status,
             "reason": reason,
