@@ -42,6 +42,7 @@ CONFIGS = {
     "deepspeed_pipeline": ("pipeline.json", "pipeline"),
     "transformers": ("trainer.yaml", "config"),
     "tokenizers": ("tokenizers.yaml", "config"),
+    "vllm_bench": ("bench.json", "bench"),
     "vllm": ("endpoint.json", "endpoint"),
     "llmcompressor": ("quantize.yaml", "config"),
 }

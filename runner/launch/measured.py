@@ -12,8 +12,11 @@ from runner.facts.families import architecture_of
 from runner.facts.models import hub_cache
 from runner.launch.local import Ended
 from runner.plan.as_json import estimates
+from runner.plan.bench import KIND as BENCH
+from runner.plan.bench import plan_bench, predicted_cells
 from runner.plan.types import Plan
 from runner.recipe.artifacts import MODEL_KEYS
+from runner.project import Project
 from runner.recipe.resolve import Recipe
 from runner.recipe.sweep.children import step_tokens
 
@@ -38,10 +41,17 @@ def foreseen(recipe: Recipe) -> Plan | None:
     from runner.plan.make import make_plan  # much to import for who only reads a record
     from runner.plan.reading import Unplannable
 
+    if recipe.kind == BENCH:
+        return None
     try:
         return make_plan(recipe)
     except (Unplannable, ValueError):
         return None
+
+
+def foreseen_cells(project: Project, recipe: Recipe) -> dict[str, Any] | None:
+    """What a benchmark's cells should come to, for its own table; None of another kind."""
+    return {"cells": predicted_cells(plan_bench(project, recipe))} if recipe.kind == BENCH else None
 
 
 def predicted(plan: Plan) -> dict[str, float | int]:

@@ -270,6 +270,11 @@ def headline(metrics: dict[str, Any]) -> str:
         words.append(f"reward margin {shown('first_rewards/margins')} -> {shown('rewards/margins')}")
     if "reward" in metrics:
         words.append(f"reward {shown('first_reward')} -> {shown('reward')}")
+    if "cells" in metrics:
+        worse = [f"{metrics[key]} {word}" for key, word in (("failed_cells", "failed"), ("partial_cells", "partial"))]
+        worse = [words for words in worse if not words.startswith("0 ")]
+        words.append(f"{metrics['cells']} cells, at most {metrics['best_tokens_per_s']:,.0f} tokens/s")
+        words += [", ".join(worse)] if worse else []
     if "documents" in metrics and "tokens" in metrics:
         words.append(f"{metrics['documents']:,} documents, {metrics['tokens']:,} tokens")
         words.append(f"{metrics['tokens_per_s_per_core']:,} tokens/s per core")

@@ -1,4 +1,4 @@
-"""Any recipe -> its plan: a model's, a sweep's, a data preparation's, or an endpoint's."""
+"""Any recipe -> its plan: a model's, a sweep's, a data preparation's, an endpoint's, or a benchmark's."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from runner.facts.boxes import Box
+from runner.plan.bench import KIND as BENCH
+from runner.plan.bench import BenchPlan, plan_bench
 from runner.plan.make import make_plan
 from runner.plan.preparation import KIND as PREPARE
 from runner.plan.preparation import Preparation, plan_preparation
@@ -18,14 +20,15 @@ from runner.project import Project
 from runner.recipe.kinds import kind_schema, serves
 from runner.recipe.resolve import Recipe
 
-AnyPlan = Plan | SweepPlan | Preparation | ServingPlan
+AnyPlan = Plan | SweepPlan | Preparation | ServingPlan | BenchPlan
 
 
 def has_plan(kind: str) -> bool:
-    """Whether a kind trains, quantizes or serves a model, prepares data, or runs others that do; comparing tokenizers
-    is none of these."""
+    """Whether a kind trains, quantizes, serves or benchmarks a model, prepares data, or runs others that do; comparing
+    tokenizers is none of these."""
     trained = {"architecture", "base_model", "base"}
-    return kind in (PREPARE, QUANTIZE) or serves(kind) or bool(trained & set(kind_schema(kind)["properties"]))
+    planned = kind in (PREPARE, QUANTIZE, BENCH) or serves(kind)
+    return planned or bool(trained & set(kind_schema(kind)["properties"]))
 
 
 def plan_any(
@@ -40,6 +43,8 @@ def plan_any(
         return make_sweep_plan(project, recipe, locate, price=price)
     if recipe.kind == PREPARE:
         return plan_preparation(recipe, box)
+    if recipe.kind == BENCH:
+        return plan_bench(project, recipe, box, price)
     if serves(recipe.kind):
         return plan_recipe(recipe, box, price)
     return make_plan(recipe, box, price=price)

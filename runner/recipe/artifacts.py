@@ -24,6 +24,7 @@ ACCEPTS: dict[tuple[str, ...], tuple[str, ...]] = {
     ("pretraining_dataset", "*", "path"): ("dataset",),
     ("calibration", "path"): ("dataset",),
     ("held_out", "path"): ("dataset",),
+    ("endpoints", "*", "model"): ("model", "quantized-model"),
 }
 # keys that name the model a recipe starts from: one to train, or one to serve and measure
 MODEL_KEYS = ("base_model", "model")

@@ -38,3 +38,17 @@ def upstream_model(library: Library, doc: Document, seen: Sequence[str] = ()) ->
     except Refused:
         return None
     return model_of(upstream, library.project.root) or upstream_model(library, upstream, [*seen, doc.name])
+
+
+def model_of_need(library: Library, doc: Document, reference: str) -> tuple[Model | None, Document | None]:
+    """What `${needs.x.model}` is made of, and the recipe that leaves it; None where that is not known."""
+    match = REFERENCE.fullmatch(reference)
+    need = needs_of(doc).get(match["alias"]) if match else None
+    if need is None:
+        return None, None
+    try:
+        upstream = library.get(str(need.value))
+    except Refused:
+        return None, None
+    found = model_of(upstream, library.project.root) or upstream_model(library, upstream, (doc.name,))
+    return found, upstream

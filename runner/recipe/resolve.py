@@ -41,6 +41,7 @@ LOCAL = (
     "prepared",
     "source",
     "tokenizer",
+    "dataset",
 )
 
 

@@ -17,7 +17,7 @@ from typing import Any
 import yaml
 
 from runner.diagnostics import Diagnostic, Span
-from runner.facts.models import Model
+from runner.facts.models import Model, find_model
 from runner.project import Project, shipped
 from runner.recipe.artifacts import model_key
 from runner.recipe.document import Document, Node, make_node, merge
@@ -67,7 +67,7 @@ def smoke(project: Project, doc: Document, model: Model | None) -> tuple[Documen
     for part in profile["parts"]:
         if _matches(part.get("when", {}), doc):
             root = merge(root, make_node(part["set"], ORIGIN))
-    tiny = _tiny_model(project, doc, model, _profile()["tiny"])
+    tiny = _tiny_model(project, doc, model)
     if tiny is not None:
         if tiny.weights:
             root = merge(root, make_node({model_key(doc) or "base_model": tiny.path}, ORIGIN))
@@ -80,7 +80,58 @@ def smoke(project: Project, doc: Document, model: Model | None) -> tuple[Documen
                 tiny = None  # the run trains one on its own text
             else:
                 root = merge(root, make_node({"tokenizer_config": tiny.path}, ORIGIN))
-    return replace(doc, root=merge(root, doc.wishes) if doc.wishes else root), tiny
+    staged = replace(doc, root=merge(root, doc.wishes) if doc.wishes else root)
+    if "entries" in profile:
+        return _entries(project, staged, profile["entries"])
+    return staged, tiny
+
+
+def _entries(project: Project, doc: Document, rules: dict[str, Any]) -> tuple[Document, TinyModel | None]:
+    """Of a kind with models in a list: fewer entries, each made small, the hub's all with the first one's tiny model.
+    `one_of_each` names the key of which every value is kept once, `drop` lists entries that can't run on a CPU."""
+    assert isinstance(doc.root.value, dict)
+    key = str(rules["key"])
+    seen: set[Any] = set()
+    kept: list[Node] = []
+    tiny: TinyModel | None = None
+    entries = doc.root.value[key].value
+    for entry in entries if isinstance(entries, list) else ():
+        assert isinstance(entry.value, dict)
+        plain = entry.plain()
+        kind = plain.get(rules["one_of_each"])
+        if kind in seen or any(_like(plain, pattern) for pattern in rules["drop"]):
+            continue
+        seen.add(kind)
+        small = {k: v for k, v in entry.value.items() if not _dropped(k, rules["keys"])}
+        for part in rules["parts"]:
+            if all(_like(plain, {k: v}) for k, v in part.get("when", {}).items()):
+                small |= {k: make_node(v, ORIGIN) for k, v in part["set"].items()}
+        model = small.get("model")
+        if model is not None and "url" not in small and not _from_need(model):
+            tiny = tiny or make_tiny(project, _known(project, model), weights=True)
+            small["model"] = make_node(tiny.path, ORIGIN)
+        kept.append(replace(entry, value=small))
+    root = replace(doc.root, value={**doc.root.value, key: replace(doc.root.value[key], value=kept)})
+    return replace(doc, root=root), tiny
+
+
+def _like(entry: dict[str, Any], pattern: dict[str, Any]) -> bool:
+    """Every key of the pattern matches; `null` stands for a key that is not there."""
+    return all(
+        any(
+            entry.get(key) is None if want is None else fnmatch.fnmatch(str(entry.get(key, "")), str(want))
+            for want in (wanted if isinstance(wanted, list) else [wanted])
+        )
+        for key, wanted in pattern.items()
+    )
+
+
+def _known(project: Project, node: Node) -> Model:
+    """Raises Refused (R407)."""
+    found = find_model(str(node.value), project.root)
+    if found is None:
+        raise Refused(_unknown(node.span))
+    return found
 
 
 def _dropped(key: str, patterns: list[str]) -> bool:
@@ -107,7 +158,7 @@ def _matches(when: dict[str, Any], doc: Document) -> bool:
     return True
 
 
-def _tiny_model(project: Project, doc: Document, model: Model | None, limits: dict[str, Any]) -> TinyModel | None:
+def _tiny_model(project: Project, doc: Document, model: Model | None) -> TinyModel | None:
     base = doc.keys.get(model_key(doc) or "")
     own = doc.keys.get("architecture")
     if own is None and base is None:
@@ -115,23 +166,27 @@ def _tiny_model(project: Project, doc: Document, model: Model | None, limits: di
     if own is None and base is not None and _from_need(base):
         return None  # what the need left in smoke is tiny already
     if model is None:
-        span = base.span if base is not None else doc.root.span
-        raise Refused(
-            Diagnostic(
-                "R407",
-                "the smoke profile can't tell this model's architecture",
-                span,
-                notes=("without the network only models in data/models and local directories are known",),
-                help="add a file for it to data/models, or name a directory with its config.json",
-            )
-        )
-    config = shrink(model.config, limits)
-    digest = hashlib.sha256(
-        json.dumps([config, own is None, _profile()["tokenizer"]], sort_keys=True).encode()
-    ).hexdigest()[:12]
-    path = smoke_dir(project) / f"{config['model_type']}-{digest}"
+        raise Refused(_unknown(base.span if base is not None else doc.root.span))
+    return make_tiny(project, model, own is None)
+
+
+def _unknown(span: Span) -> Diagnostic:
+    return Diagnostic(
+        "R407",
+        "the smoke profile can't tell this model's architecture",
+        span,
+        notes=("without the network only models in data/models and local directories are known",),
+        help="add a file for it to data/models, or name a directory with its config.json",
+    )
+
+
+def make_tiny(project: Project, model: Model, weights: bool) -> TinyModel:
+    """What stands in for a model."""
+    config = shrink(model.config, _profile()["tiny"])
+    digest = hashlib.sha256(json.dumps([config, weights, _profile()["tokenizer"]], sort_keys=True).encode()).hexdigest()
+    path = smoke_dir(project) / f"{config['model_type']}-{digest[:12]}"
     text = smoke_dir(project) / "text"
-    return TinyModel(config, str(path), own is None, str(text), _profile()["tokenizer"])
+    return TinyModel(config, str(path), weights, str(text), _profile()["tokenizer"])
 
 
 def smoke_dir(project: Project) -> Path:

@@ -9,12 +9,14 @@ from runner.diagnostics import Diagnostic
 from runner.diagnostics import to_json as diagnostic_to_json
 from runner.plan import as_json
 from runner.plan.any import AnyPlan
+from runner.plan.bench import BenchPlan
 from runner.plan.preparation import Preparation
 from runner.plan.serving import types as serving
 from runner.plan.serving.types import ServingPlan
 from runner.plan.sweep import SweepPlan
 from runner.plan.types import Plan
 from runner.report import plan_text, serving_text, sweep_plan
+from runner.report.bench_text import bench_page, bench_table
 from runner.report.ink import Ink
 from runner.report.plan_tables import catalogue
 from runner.report.preparation_text import preparation_page, preparation_table
@@ -27,11 +29,13 @@ def page(plan: AnyPlan, ink: Ink) -> list[str]:
         return list(preparation_page(plan, ink))
     if isinstance(plan, ServingPlan):
         return serving_text.page(plan, ink)
+    if isinstance(plan, BenchPlan):
+        return list(bench_page(plan, ink))
     return list(plan_text.page(plan, ink))
 
 
 def to_json(plan: AnyPlan, diagnostics: Iterable[Diagnostic] = ()) -> dict[str, Any]:
-    """As schemas/plan.schema.json describes it: its root, `sweep`, `preparation` or `serving`."""
+    """As schemas/plan.schema.json describes it: its root, `sweep`, `preparation`, `serving` or `bench`."""
     if isinstance(plan, Plan):
         return as_json.to_json(plan, diagnostics)
     if isinstance(plan, ServingPlan):
@@ -53,6 +57,9 @@ def all_pages(plans: Sequence[AnyPlan], ink: Ink) -> Iterator[str]:
     if served:
         yield ""
         yield from serving_text.table(served, ink)
+    if benchmarks := [plan for plan in plans if isinstance(plan, BenchPlan)]:
+        yield ""
+        yield from bench_table(benchmarks, ink)
 
 
 def all_to_json(plans: Sequence[AnyPlan]) -> dict[str, Any]:
@@ -61,4 +68,5 @@ def all_to_json(plans: Sequence[AnyPlan]) -> dict[str, Any]:
         "sweeps": [sweep_plan.to_json(p) for p in plans if isinstance(p, SweepPlan)],
         "preparations": [p.as_json() for p in plans if isinstance(p, Preparation)],
         "servings": [serving.to_json(p) for p in plans if isinstance(p, ServingPlan)],
+        "benches": [p.as_json() for p in plans if isinstance(p, BenchPlan)],
     }

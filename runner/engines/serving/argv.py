@@ -10,6 +10,8 @@ from runner.facts.boxes import Box
 from runner.facts.servers import VLLM, other_servers
 from runner.recipe.resolve import served_name
 
+# benchmarked beside the others, and for nothing else
+COMPARED = ("transformers",)
 # seconds that requests under way have when an endpoint is stopped
 DRAIN_S = 20
 
@@ -28,7 +30,7 @@ class Server(Protocol):
 
 def server(engine: str) -> Server:
     """Raises KeyError for an engine that serves nothing."""
-    if engine != VLLM and engine not in other_servers():
+    if engine != VLLM and engine not in (*other_servers(), *COMPARED):
         raise KeyError(engine)
     return cast(Server, importlib.import_module(f"runner.engines.serving.{engine}_server"))
 

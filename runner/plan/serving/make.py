@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import replace
 
 from runner.facts.architecture import Architecture
@@ -29,8 +29,11 @@ def plan_serving(
     settings: Settings | None = None,
     model: str = "",
     constants: Constants | None = None,
+    at: Collection[int] = (),
 ) -> ServingPlan:
-    """Raises ValueError, in plain words, for settings that vLLM refuses and for boxes without GPUs; a model that does
+    """`at`: concurrencies that `points` shall have besides its own, where they are carried.
+
+    Raises ValueError, in plain words, for settings that vLLM refuses and for boxes without GPUs; a model that does
     not fit is a plan that says so."""
     r = resolve(architecture, box, settings or Settings())
     c = constants or load_constants()
@@ -50,7 +53,7 @@ def plan_serving(
         settings=_shown(r),
         memory=_memory(e, least),
         cache=room,
-        points=tuple(_points(e, room, box.price_usd_per_hour)) if started else (),
+        points=tuple(_points(e, room, box.price_usd_per_hour, at)) if started else (),
         rate=_at_rate(e, room, box.price_usd_per_hour) if started and r.request_rate else None,
         prefix=_prefix(e, cache) if started and cached_prefix(r) else None,
         fits=fits,
@@ -179,13 +182,14 @@ def _point(e: Engine, load: Load, concurrency: int, price: float) -> Point:
     )
 
 
-def _points(e: Engine, room: CacheRoom, price: float) -> Iterator[Point]:
-    """At powers of two up to the most that is carried, there, and one beyond."""
+def _points(e: Engine, room: CacheRoom, price: float, at: Collection[int] = ()) -> Iterator[Point]:
+    """At powers of two up to the most that is carried, there, where else it is asked for, and one beyond."""
     replicas = e.settings.replicas
     most, why = _limit(e, room)
     carried = most * replicas
-    counts = [2**i for i in range(carried.bit_length()) if 2**i < carried] + ([carried] if carried else [])
-    for count in counts:
+    powers = [2**i for i in range(carried.bit_length()) if 2**i < carried]
+    counts = {*powers, *(n for n in at if n <= carried), carried} - {0}
+    for count in sorted(counts):
         yield _point(e, steady(e, -(-count // replicas)), count, price)
     yield Point(1 << carried.bit_length(), None, None, None, None, None, why)
 

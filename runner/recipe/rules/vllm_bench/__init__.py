@@ -1,0 +1,1 @@
+"""Rules of benchmarks: endpoints, and the loads that are put on them."""
