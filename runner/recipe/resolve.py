@@ -30,6 +30,7 @@ NAMED = ("base_model", "model", "tokenizer_config", "processor_config")
 LOCAL = (
     "base_model",
     "model",
+    "api_key_file",
     "tokenizer_config",
     "processor_config",
     "lora_model_dir",

@@ -102,11 +102,13 @@ def _conclude(found: dict[str, Any], judged: dict[str, Recovery], seconds: float
     write_table(TABLE, found)
     for line in said:
         print(f"quantize: {line}", flush=True)
-    task = found["task"] or {}
+    task, text = found["task"] or {}, found["perplexity"]
     records.tell(
-        recovery=found["perplexity"]["recovery"],
-        perplexity_before=found["perplexity"]["before"],
-        perplexity_after=found["perplexity"]["after"],
+        headline=f"{found['scheme']}: {found['bits_per_weight']:.2f} bits a weight, perplexity {text['before']:.3f} -> "
+        f"{text['after']:.3f}, recovery {text['recovery']:.3f}",
+        recovery=text["recovery"],
+        perplexity_before=text["before"],
+        perplexity_after=text["after"],
         task_recovery=task.get("recovery"),
         task_before=task.get("before"),
         task_after=task.get("after"),
