@@ -37,7 +37,10 @@ profiles:
   smoke:
     calibration: {path: "${needs.data.dataset}", split: null, field_messages: null}
     num_calibration_samples: 8
-    held_out: {format: "{messages}", field_messages: null}
+    held_out:
+      path: ${data}/smoke/reward.jsonl
+      field_messages: null
+      format: "<|im_start|>assistant\\n{chosen}<|im_end|>"
     held_out_length: 64
 """
 
