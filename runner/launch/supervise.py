@@ -278,8 +278,6 @@ def headline(metrics: dict[str, Any]) -> str:
     if "documents" in metrics and "tokens" in metrics:
         words.append(f"{metrics['documents']:,} documents, {metrics['tokens']:,} tokens")
         words.append(f"{metrics['tokens_per_s_per_core']:,} tokens/s per core")
-    if "bits_per_weight" in metrics and "recovery" in metrics:
-        words.append(f"{metrics['scheme']}: {float(metrics['bits_per_weight']):.2f} bits a weight")
-        words.append(f"perplexity {shown('perplexity_before')} -> {shown('perplexity_after')}")
-        words.append(f"recovery {shown('recovery')}")
+    if isinstance(metrics.get("headline"), str):  # of a run that says itself what it came to
+        words.append(metrics["headline"])
     return ", ".join(words) or "no metrics"

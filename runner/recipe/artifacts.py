@@ -13,8 +13,6 @@ REFERENCE = re.compile(r"\$\{needs\.(?P<alias>[^.{}]*)\.(?P<output>[^.{}]*)\}")
 # which types of artifact a key can take; `*` is any list item
 ACCEPTS: dict[tuple[str, ...], tuple[str, ...]] = {
     ("base_model",): ("model",),
-    ("model",): ("model", "quantized-model", "adapter"),
-    ("lora_modules", "*", "path"): ("adapter",),
     ("prepared",): ("dataset",),
     ("tokenizer_config",): ("model", "adapter", "reward-model", "tokenizer"),
     ("lora_model_dir",): ("adapter",),

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 from runner.diagnostics import Diagnostic, sort_diagnostics
 from runner.facts.boxes import Box, box_names, load_box
 from runner.facts.models import Model, find_model, from_config
-from runner.project import Project
 from runner.recipe.artifacts import model_key
 from runner.recipe.document import Document, Node, Path, dotted
 from runner.recipe.kinds import engine_of, kind_names, kind_schema
@@ -249,6 +248,7 @@ def _made_before(doc: Document, root: FilePath | None) -> Model | None:
     """What the recipe that leaves `model: ${needs.x.model}` makes its model from; its sizes are the same."""
     if root is None or "model" not in doc.keys:
         return None
+    from runner.project import Project
     from runner.recipe.graph import Library
     from runner.recipe.profile import upstream_model
 

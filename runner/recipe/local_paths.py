@@ -9,7 +9,9 @@ from typing import Any
 
 # keys with one path, and keys with a list of entries that name some
 SINGLE = ("base_model", "model", "prepared", "source", "tokenizer", "dataset")
-ENTRIES = ("datasets", "test_datasets", "pretraining_dataset", "decontaminate", "calibration", "held_out")
+ENTRIES = ("datasets", "test_datasets", "pretraining_dataset", "decontaminate")
+# keys with one such entry
+TEXTS = ("calibration", "held_out")
 
 
 def entry_paths(entry: Any) -> list[str]:
@@ -26,7 +28,7 @@ def named_paths(values: Mapping[str, Any]) -> Iterator[str]:
     for key in SINGLE:
         if isinstance(values.get(key), str):
             yield values[key]
-    for key in ENTRIES:
+    for key in (*ENTRIES, *TEXTS):
         listed = values.get(key)
         for entry in listed if isinstance(listed, list) else [listed]:
             yield from entry_paths(entry)

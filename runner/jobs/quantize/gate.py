@@ -49,6 +49,7 @@ def gate(config: dict[str, Any], made: dict[str, Any]) -> None:
         "format": 1,
         **made,
         "device": loading.device_name(),
+        "bytes_before": before["bytes"],
         "memory_gib": {name: each["memory_gib"] for name, each in seen.items()},
         "perplexity": {
             **{name: exp(min(700.0, sum(each["nll"]) / sum(sizes))) for name, each in seen.items()},
@@ -68,6 +69,7 @@ def gate(config: dict[str, Any], made: dict[str, Any]) -> None:
 def _look(folder: str, tokenizer: Any, cut: list[tuple[list[int], int]], config: dict[str, Any]) -> dict[str, Any]:
     model = loading.load(folder, place=loading.everywhere())
     return {
+        "bytes": sum(each.numel() * each.element_size() for each in model.parameters()),
         "memory_gib": model.get_memory_footprint() / loading.GIB,
         "nll": likelihood.nll(model, cut),
         "decode_tokens_per_s": likelihood.decode_tokens_per_s(model, cut[0][0]),
@@ -100,11 +102,13 @@ def _conclude(found: dict[str, Any], judged: dict[str, Recovery], seconds: float
     write_table(TABLE, found)
     for line in said:
         print(f"quantize: {line}", flush=True)
-    task = found["task"] or {}
+    task, text = found["task"] or {}, found["perplexity"]
     records.tell(
-        recovery=found["perplexity"]["recovery"],
-        perplexity_before=found["perplexity"]["before"],
-        perplexity_after=found["perplexity"]["after"],
+        headline=f"{found['scheme']}: {found['bits_per_weight']:.2f} bits a weight, perplexity {text['before']:.3f} -> "
+        f"{text['after']:.3f}, recovery {text['recovery']:.3f}",
+        recovery=text["recovery"],
+        perplexity_before=text["before"],
+        perplexity_after=text["after"],
         task_recovery=task.get("recovery"),
         task_before=task.get("before"),
         task_after=task.get("after"),

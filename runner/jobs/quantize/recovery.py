@@ -39,6 +39,8 @@ class Recovery:
 def of_text(before: Any, after: Any, tokens: Any, least: float, seed: int) -> Recovery:
     """`before` and `after` are summed nll of each window [windows], `tokens` how many of its tokens were predicted."""
     lost, size = np.asarray(after, float) - np.asarray(before, float), np.asarray(tokens, float)
+    if not np.isfinite(lost).all():  # a ruined model says `nan` of some texts, and then says nothing of the others
+        lost = np.full_like(lost, np.nan)
 
     def share(picked: list[Any]) -> float | None:
         [windows] = picked
@@ -64,7 +66,7 @@ def _judged(share: Callable[[list[Any]], float | None], sizes: list[int], least:
     value, samples = share([np.arange(size) for size in sizes]), sum(sizes)
     if value is None:
         return Recovery(None, None, None, least, samples, decided=False, passed=True)
-    if not np.isfinite(value):  # a ruined model says `nan`
+    if not np.isfinite(value):
         return Recovery(0.0, 0.0, 0.0, least, samples, decided=True, passed=least <= 0)
     rng = np.random.default_rng(seed)
     drawn = [share([rng.integers(size, size=size) for size in sizes]) for _ in range(RESAMPLES)]
