@@ -13,7 +13,7 @@ import yaml
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from runner import __version__
-from runner.engines import jobs_dir, load_engine
+from runner.engines import environments_of, jobs_dir, load_engine
 from runner.engines.environment import environment
 from runner.project import shipped
 from runner.recipe.resolve import Recipe
@@ -82,11 +82,12 @@ def render(recipe: Recipe) -> dict[str, str]:
     """Every file of a run. A template that renders to nothing leaves no file; `children/[children].yaml.j2` leaves one
     for each of the context's `children`, named by its key, with its value as `item`."""
     engine = load_engine(recipe.engine)
-    env = environment(engine.ENVIRONMENT)
+    env, *others = map(environment, environments_of(recipe))
     context = {
         "recipe": recipe,
         "steps": engine.steps(recipe),
         "environment": {"engine": env.engine, "folder": env.path.name},
+        "others": {each.engine: each.path.name for each in others},
         "version": __version__,
         **engine.context(recipe),
     }

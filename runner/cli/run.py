@@ -8,7 +8,7 @@ from runner.cli.common import open_recipe, profile_option, recipe_argument, set_
 from runner.cli.output import print_diagnostics
 from runner.cli.progress import RunView, build_view
 from runner.diagnostics import shown_path
-from runner.engines import load_engine
+from runner.engines import environments_of, load_engine
 from runner.engines.environment import ensure, environment
 from runner.launch.measured import foreseen, predicted
 from runner.launch.shards import refuse_shards
@@ -89,10 +89,10 @@ def refuse_large_children(project: Project, recipe: Recipe) -> None:
 def run_prepared(project: Project, recipe: Recipe, prepared: Prepared, plan: Plan | None) -> Outcome:
     """Builds the engine's environment where it is not there yet, and shows the run as it goes."""
     engine = load_engine(recipe.engine)
-    env = environment(engine.ENVIRONMENT)
-    if not env.ready:
-        with build_view(env) as report:
-            ensure(env, report)
+    for env in map(environment, environments_of(recipe)):
+        if not env.ready:
+            with build_view(env) as report:
+                ensure(env, report)
     with RunView(recipe, engine.steps(recipe)) as view:
         return execute(project, recipe, prepared, view.watch, predicted(plan) if plan is not None else None)
 

@@ -13,6 +13,15 @@ REFERENCE = re.compile(r"\$\{needs\.(?P<alias>[^.{}]*)\.(?P<output>[^.{}]*)\}")
 # which types of artifact a key can take; `*` is any list item
 ACCEPTS: dict[tuple[str, ...], tuple[str, ...]] = {
     ("base_model",): ("model",),
+    ("model",): ("model", "quantized-model", "adapter"),
+    ("lora_modules", "*", "path"): ("adapter",),
+    ("peft",): ("adapter",),
+    ("serve", "tokenizer"): ("model", "adapter", "quantized-model", "tokenizer"),
+    ("judge", "serve", "model"): ("model", "quantized-model"),
+    ("judge", "against"): ("results",),
+    ("runs", "*", "results"): ("results",),
+    ("runs", "*", "gate"): ("table", "gate"),
+    ("runs", "*", "bench"): ("table",),
     ("prepared",): ("dataset",),
     ("tokenizer_config",): ("model", "adapter", "reward-model", "tokenizer"),
     ("lora_model_dir",): ("adapter",),
@@ -21,6 +30,8 @@ ACCEPTS: dict[tuple[str, ...], tuple[str, ...]] = {
     ("test_datasets", "*", "path"): ("dataset",),
     ("pretraining_dataset", "*", "path"): ("dataset",),
 }
+# keys that name the model a recipe starts from: one to train, or one to serve and measure
+MODEL_KEYS = ("base_model", "model")
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +56,11 @@ def outputs_of(doc: Document) -> tuple[Output, ...]:
         for each in declared
         if ("if" not in each or given(each["if"])) and ("unless" not in each or not given(each["unless"]))
     )
+
+
+def model_key(doc: Document) -> str | None:
+    """The key that names the recipe's model; None where it has none."""
+    return next((key for key in MODEL_KEYS if key in doc.keys), None)
 
 
 def references(doc: Document) -> Iterator[tuple[Path, Node]]:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from runner.diagnostics import Diagnostic, sort_diagnostics
 from runner.facts.boxes import Box, box_names, load_box
 from runner.facts.models import Model, find_model, from_config
+from runner.recipe.artifacts import model_key
 from runner.recipe.document import Document, Node, Path, dotted
 from runner.recipe.kinds import engine_of, kind_names, kind_schema
 from runner.recipe.load import MAX_TOLD, nearest_word, printable
@@ -250,11 +251,12 @@ def box_of(doc: Document) -> Box:
 
 
 def model_of(doc: Document, root: FilePath | None = None) -> Model | None:
-    """The facts of the recipe's model: `architecture`, or `base_model` where it is known without the network."""
+    """The facts of the recipe's model: `architecture`, or `base_model` (of a recipe that serves `model`) where it is
+    known without the network."""
     own = doc.keys.get("architecture")
     if own is not None and isinstance(own.value, dict):
         return from_config(own.plain(), doc.name)
-    base = doc.keys.get("base_model")
+    base = doc.keys.get(model_key(doc) or "")
     if base is not None and isinstance(base.value, str) and not base.value.startswith("${"):
         return find_model(base.value, root)
     return None

@@ -34,6 +34,12 @@ def engine_of(kind: str) -> str:
 
 
 @cache
+def serves(kind: str) -> bool:
+    """Whether recipes of this kind are served until somebody stops them, and so are never finished."""
+    return any(output["type"] == "endpoint" for output in kind_schema(kind)["x-runner"]["outputs"])
+
+
+@cache
 def header_keys() -> frozenset[str]:
     """Keys that are the runner's own, of every kind: engines never see them."""
     import yaml

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from runner.facts.models import Model
-from runner.recipe.artifacts import REFERENCE
+from runner.recipe.artifacts import REFERENCE, model_key
 from runner.recipe.check import model_of
 from runner.recipe.document import Document
 from runner.recipe.graph import Library, needs_of
@@ -28,7 +28,7 @@ def in_profile(library: Library, doc: Document, profile: str) -> tuple[Document,
 
 def _upstream_model(library: Library, doc: Document, seen: Sequence[str]) -> Model | None:
     """The architecture that `base_model: ${needs.x.model}` will have: that of the recipe it comes from."""
-    base = doc.keys.get("base_model")
+    base = doc.keys.get(model_key(doc) or "")
     match = REFERENCE.fullmatch(str(base.value)) if base is not None else None
     need = needs_of(doc).get(match["alias"]) if match else None
     if need is None or need.value in seen:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -12,11 +12,12 @@ from runner.diagnostics import Diagnostic
 from runner.facts.boxes import Box
 from runner.facts.models import Model, catalogue
 from runner.project import Project, shipped
+from runner.recipe.adapters import with_base
 from runner.recipe.artifacts import REFERENCE, Output, outputs_of
 from runner.recipe.check import box_of
 from runner.recipe.document import Document, Node
 from runner.recipe.graph import Library, needs_of
-from runner.recipe.kinds import engine_of, header_keys
+from runner.recipe.kinds import engine_of, header_keys, kind_schema, serves
 from runner.recipe.load import Refused
 from runner.recipe.profile import in_profile
 from runner.recipe.smoke import TinyModel, smoke_dir
@@ -25,10 +26,12 @@ from runner.recipe.sweep import Child, children_of, is_sweep
 # (recipe name, profile) -> directory of its newest finished run, or None
 Locate = Callable[[str, str], Path | None]
 # keys that may name a model of data/models
-NAMED = ("base_model", "tokenizer_config", "processor_config")
+NAMED = ("base_model", "model", "tokenizer_config", "processor_config")
 # keys whose value may be a file or folder of the project, written relative to it
 LOCAL = (
     "base_model",
+    "model",
+    "api_key_file",
     "tokenizer_config",
     "processor_config",
     "lora_model_dir",
@@ -38,6 +41,12 @@ LOCAL = (
     "prepared",
     "source",
     "tokenizer",
+    "peft",
+    "include_path",
+    "results",
+    "against",
+    "gate",
+    "bench",
 )
 
 
@@ -97,6 +106,9 @@ def resolve(project: Project, doc: Document, profile: str, locate: Locate, *, li
     merge = doc.keys.get("merge")
     prepared = doc.keys.get("prepared")
     kind = str(doc.keys["kind"].value)
+    if "model" in kind_schema(kind)["properties"] and "model" in values:
+        name = served_name(values, doc.name)
+        values = with_base(library, doc, values, name, lambda need: _values_of(project, library, need, profile, locate))
     return Recipe(
         name=doc.name,
         kind=kind,
@@ -115,6 +127,16 @@ def resolve(project: Project, doc: Document, profile: str, locate: Locate, *, li
         children=tuple(children_of(library, doc)) if is_sweep(doc) else (),
         prepared=_fill(prepared, "prepared", project, paths) if prepared is not None else None,
     )
+
+
+def _values_of(project: Project, library: Library, name: str, profile: str, locate: Locate) -> dict[str, Any]:
+    return resolve(project, library.get(name), profile, locate, library=library).values
+
+
+def served_name(values: Mapping[str, Any], name: str) -> str:
+    """What users of an endpoint write under `model`: the first `served_model_name`, else the recipe's short name."""
+    given = values.get("served_model_name") or name.rpartition("/")[2]
+    return str(given[0] if isinstance(given, list) else given)
 
 
 def _output_paths(project: Project, library: Library, upstreams: tuple[Upstream, ...], profile: str) -> dict[str, str]:
@@ -156,13 +178,16 @@ def refuse_missing(recipe: Recipe) -> None:
     for up in recipe.missing:
         node = needs_of(recipe.doc)[up.alias]
         profile = "" if recipe.profile == "full" else f" PROFILE={recipe.profile}"
+        help = f"`make recipe R={recipe.name}{profile}` runs what it needs first"
+        if serves(recipe.kind):  # which make does not build
+            help = f"`make recipe R={up.recipe}{profile}` runs it"
         found.append(
             Diagnostic(
                 "R410",
                 f"`{up.recipe}` has not run in profile `{recipe.profile}` yet",
                 replace(node.key),
                 label=f"`{recipe.name}` starts from what it leaves",
-                help=f"`make recipe R={recipe.name}{profile}` runs what it needs first",
+                help=help,
             )
         )
     if found:

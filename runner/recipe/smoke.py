@@ -19,6 +19,7 @@ import yaml
 from runner.diagnostics import Diagnostic, Span
 from runner.facts.models import Model
 from runner.project import Project, shipped
+from runner.recipe.artifacts import model_key
 from runner.recipe.document import Document, Node, make_node, merge
 from runner.recipe.kinds import engine_of
 from runner.recipe.load import Refused
@@ -69,7 +70,7 @@ def smoke(project: Project, doc: Document, model: Model | None) -> tuple[Documen
     tiny = _tiny_model(project, doc, model, _profile()["tiny"])
     if tiny is not None:
         if tiny.weights:
-            root = merge(root, make_node({"base_model": tiny.path}, ORIGIN))
+            root = merge(root, make_node({model_key(doc) or "base_model": tiny.path}, ORIGIN))
         else:
             root = merge(root, make_node({"architecture": tiny.config}, ORIGIN))
             tokenizer = root.value.get("tokenizer_config") if isinstance(root.value, dict) else None
@@ -107,7 +108,7 @@ def _matches(when: dict[str, Any], doc: Document) -> bool:
 
 
 def _tiny_model(project: Project, doc: Document, model: Model | None, limits: dict[str, Any]) -> TinyModel | None:
-    base = doc.keys.get("base_model")
+    base = doc.keys.get(model_key(doc) or "")
     own = doc.keys.get("architecture")
     if own is None and base is None:
         return None  # the kind has no model, or the schema has told that it lacks one
