@@ -11,6 +11,7 @@ from runner.diagnostics import shown_path
 from runner.engines import environments_of, load_engine
 from runner.engines.environment import ensure, environment
 from runner.launch.measured import foreseen, predicted
+from runner.launch.sandbox import refuse_sandbox
 from runner.launch.shards import refuse_shards
 from runner.launch.supervise import Outcome, Prepared, execute, prepare, refuse_machine
 from runner.plan.types import Plan
@@ -49,6 +50,7 @@ def command(
     refuse_missing(opened)
     refuse_machine(project, opened)
     refuse_shards(opened)
+    refuse_sandbox(opened)
     prepared = prepare(project, opened, force=force, as_written=not sets)
     if prepared.finished is not None:
         click.echo(f"{opened.name} ({profile}): up to date, run {prepared.finished.id}")

@@ -23,8 +23,9 @@ SWITCHES = frozenset(
 # lists that are one argument, in JSON; `middleware` is given once for each
 JSON_LISTS = frozenset({"allowed_origins", "allowed_methods", "allowed_headers"})
 REPEATED = frozenset({"middleware"})
-# of a processor: what its attention kernels read, and no graphs to capture
-CPU_DEFAULTS: dict[str, Any] = {"dtype": "bfloat16", "enforce_eager": True}
+# of a processor: no graphs to capture, and not the 16 bits in which vLLM 0.32's attention takes AMX tiles, which Linux
+# lets a process use only after it has asked: a short first request would end it with an illegal instruction
+CPU_DEFAULTS: dict[str, Any] = {"dtype": "float32", "enforce_eager": True}
 CPU_CACHE_GIB = 1
 
 
