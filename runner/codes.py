@@ -173,14 +173,14 @@ CODES: dict[str, tuple[str, str]] = {
     "R412": ("artifacts can't be written", "The folder is read-only, or its disk is full."),
     "R949": (
         "no sandbox for code that a model wrote",
-        "Such code runs in namespaces of its own: without a network, with files read-only, its processes ended with it.\n"
-        "That takes unshare(1) of util-linux and a Linux of 5.12 or later that lets a user have namespaces; containers\n"
-        "and some distributions forbid it (`kernel.unprivileged_userns_clone`, AppArmor's restriction).",
+        "Such code runs in namespaces of its own: without a network, files read-only, its processes ended with it. That\n"
+        "takes unshare(1) of util-linux and a Linux of 5.12 or later that lets a user have namespaces; containers and\n"
+        "some distributions forbid it (`kernel.unprivileged_userns_clone`, AppArmor's restriction).",
     ),
     "R950": (
         "no results to compare",
-        "`runner compare` takes recipes of kind `eval` that have run in the profile asked for, folders of their runs, or\n"
-        "folders with the summary.json that such a run leaves in `results`.",
+        "`runner compare` takes recipes of kind `eval` that have run in the profile asked for, folders of their runs,\n"
+        "or folders with the summary.json that such a run leaves in `results`.",
     ),
     "R951": (
         "evaluations of different questions",
@@ -190,8 +190,8 @@ CODES: dict[str, tuple[str, str]] = {
     "R952": ("no tasks to compare", "None of the tasks and groups that were asked for is in these results."),
     "R953": (
         "a table that can't be read",
-        'A table is a folder with table.json = {"columns": [names], "rows": [{name: value}]}, as kinds `quantize`, `bench`\n'
-        "and `compare` leave it.",
+        'A table is a folder with table.json = {"columns": [names], "rows": [{name: value}]}, as kinds `quantize`,\n'
+        "`bench` and `compare` leave it.",
     ),
     "R800": (
         "nothing to fit",

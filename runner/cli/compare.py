@@ -22,7 +22,9 @@ from runner.record import METRICS, latest, read_run
 @profile_option
 @click.option("--task", "tasks", multiple=True, metavar="NAME", help="Compare this task or group alone; repeatable.")
 @click.option("--baseline", metavar="RUN", help="Compare all others with this one, instead of every pair.")
-@click.option("--confidence", type=click.FloatRange(0.5, 1, min_open=True, max_open=True), default=0.95, show_default=True)
+@click.option(
+    "--confidence", type=click.FloatRange(0.5, 1, min_open=True, max_open=True), default=0.95, show_default=True
+)
 @click.option("--out", type=click.Path(path_type=Path, file_okay=False), help="Write tables and figures here.")
 @click.option("--config", type=click.Path(path_type=Path, dir_okay=False, exists=True), hidden=True)
 def command(

@@ -17,8 +17,8 @@ from runner.comparison.tables import Row, Table, read_table, side_by_side
 MAIN = ("acc_norm", "pass@1", "exact_match,flexible-extract", "exact_match", "prompt_level_strict_acc", "acc")
 MEAN = "mean of tasks"
 PAIRS = (
-    "first", "second", "task", "metric", "n", "first_score", "second_score", "difference", "low", "high", "wins", "ties",
-    "losses", "p", "test", "clear",
+    "first", "second", "task", "metric", "n", "first_score", "second_score", "difference", "low", "high", "wins",
+    "ties", "losses", "p", "test", "clear",
 )  # fmt: skip
 
 
@@ -86,7 +86,9 @@ def compare(entries: Sequence[Entry], options: Options) -> Comparison:
 def top_level(run: Results, tasks: Sequence[str]) -> dict[str, list[str]]:
     """What a reader means by a task -> the tasks that are asked: outermost groups, and tasks that are in none."""
     groups = {name: [t for t in group["tasks"] if t in tasks] for name, group in run.groups.items()}
-    whole = {name: listed for name, listed in groups.items() if listed and len(listed) == len(run.groups[name]["tasks"])}
+    whole = {
+        name: listed for name, listed in groups.items() if listed and len(listed) == len(run.groups[name]["tasks"])
+    }
     # a group over groups of other things (`openllm`) has no score of its own
     whole = {name: listed for name, listed in whole.items() if run.groups[name]["metrics"]}
     outer = {n: own for n, own in whole.items() if not any(set(own) < set(other) for other in whole.values())}
@@ -143,12 +145,8 @@ def _differences(one: Results, two: Results, tasks: Sequence[str], options: Opti
         yield {**blank, **named, "difference": middle, "low": low, "high": high, "clear": low > 0 or high < 0}
 
 
-def _row(
-    one: Results, two: Results, name: str, metric: str, first: Array, second: Array, options: Options
-) -> Row:
-    found = paired(
-        first, second, confidence=options.confidence, resamples=options.resamples, seed=options.seed
-    )
+def _row(one: Results, two: Results, name: str, metric: str, first: Array, second: Array, options: Options) -> Row:
+    found = paired(first, second, confidence=options.confidence, resamples=options.resamples, seed=options.seed)
     return {
         "first": one.label,
         "second": two.label,

@@ -52,7 +52,11 @@ def plain_tasks(recipe: Recipe) -> list[str]:
 
 
 def jobs(recipe: Recipe) -> tuple[str, ...]:
-    packages = ["evaluation", *(["judge"] if recipe.values.get("judge") else []), *(["endpoint"] if also(recipe) else [])]
+    packages = [
+        "evaluation",
+        *(["judge"] if recipe.values.get("judge") else []),
+        *(["endpoint"] if also(recipe) else []),
+    ]
     found = [f"{name}/{file.name}" for name in packages for file in sorted((jobs_dir() / name).glob("*.py"))]
     return (*(("build_tiny.py",) if recipe.tiny is not None else ()), *found)
 

@@ -28,7 +28,13 @@ def main() -> None:
         else:
             below = set(members(name, index, kinds, frozenset()))
             unsafe = any(kinds[task][1] for task in below)
-            print(name, index[name]["type"], *sorted({kinds[task][0] for task in below}), *(["unsafe"] if unsafe else []), sep="\t")
+            print(
+                name,
+                index[name]["type"],
+                *sorted({kinds[task][0] for task in below}),
+                *(["unsafe"] if unsafe else []),
+                sep="\t",
+            )
 
 
 def members(entry, index, kinds, seen):

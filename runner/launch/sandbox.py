@@ -36,9 +36,7 @@ def refuse_sandbox(recipe: Recipe) -> None:
 def no_sandbox() -> str | None:
     """Why not, in a line; None where the namespaces can be had."""
     try:
-        done = subprocess.run(
-            ["unshare", *NAMESPACES, "true"], capture_output=True, text=True, timeout=20, check=False
-        )
+        done = subprocess.run(["unshare", *NAMESPACES, "true"], capture_output=True, text=True, timeout=20, check=False)
     except (OSError, subprocess.TimeoutExpired) as error:
         return str(error)
     return None if done.returncode == 0 else (done.stderr.strip().splitlines() or ["refused"])[-1]

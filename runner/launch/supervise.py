@@ -226,7 +226,12 @@ def _start_record(recipe: Recipe, prepared: Prepared, run: Path) -> dict[str, An
         "seconds": earlier.get("seconds", 0.0),
         "parts": earlier.get("parts", {}),
         "runner": __version__,
-        "engine": {"name": recipe.engine, "environment": env.path.name, "versions": env.versions(), **_other_versions(recipe)},
+        "engine": {
+            "name": recipe.engine,
+            "environment": env.path.name,
+            "versions": env.versions(),
+            **_other_versions(recipe),
+        },
         "machine": {"system": platform.platform(), "python": platform.python_version()},
         "values": recipe.values,
         "upstream": [

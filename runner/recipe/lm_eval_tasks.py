@@ -1,4 +1,4 @@
-"""What lm-eval knows: its tasks, groups and tags by name (data/lm_eval_tasks.txt), and the sets that recipes may name."""
+"""What lm-eval knows: tasks, groups and tags by name (data/lm_eval_tasks.txt), and sets that recipes may name."""
 
 from __future__ import annotations
 

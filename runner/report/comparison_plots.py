@@ -27,7 +27,9 @@ def draw(comparison: Comparison, folder: Path) -> list[Path]:
         )
     pairs = _one_each(comparison.pairs.rows)[:MOST]
     if pairs:
-        written += write_figure((8.0, 1.2 + 0.28 * len(pairs)), lambda f: _differences(f, pairs), folder / "differences")
+        written += write_figure(
+            (8.0, 1.2 + 0.28 * len(pairs)), lambda f: _differences(f, pairs), folder / "differences"
+        )
     return written
 
 

@@ -19,7 +19,7 @@ RECIPES = {f: compose(Project(ROOT), f) for f in Project(ROOT).all_recipes()}
 
 def test_the_kinds() -> None:
     train = ["causal-lm", "dpo", "finetune", "masked-lm", "moe", "pipeline", "pretrain", "reward", "rlhf", "seq2seq"]
-    assert kind_names() == sorted([*train, "prepare", "sweep", "tokenizer"])
+    assert kind_names() == sorted([*train, "compare", "eval", "prepare", "sweep", "tokenizer"])
     # a schema without `x-runner` describes something else
     assert (ROOT / "schemas" / "plan.schema.json").is_file()
 

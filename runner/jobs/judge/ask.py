@@ -1,4 +1,4 @@
-"""Chat completions of an OpenAI-compatible endpoint, by the standard library: one answer, tried again where it fails."""
+"""Chat completions of an OpenAI-compatible endpoint, by the standard library; tried again where that may help."""
 
 import json
 import os
@@ -33,9 +33,9 @@ class Judge:
         body = json.dumps({**self.request, "messages": [{"role": "user", "content": prompt}]}).encode()
         headers = {"Content-Type": "application/json", "Authorization": f"Bearer {self.key}"}
         for n in range(TRIES):
-            request = urllib.request.Request(f"{self.address}/chat/completions", body, headers)
+            request = urllib.request.Request(f"{self.address}/chat/completions", body, headers)  # noqa: S310
             try:
-                with urllib.request.urlopen(request, timeout=TIMEOUT_S) as answer:
+                with urllib.request.urlopen(request, timeout=TIMEOUT_S) as answer:  # noqa: S310
                     said = json.load(answer)["choices"][0]["message"]["content"]
                 return str(said or "")
             except urllib.error.HTTPError as error:

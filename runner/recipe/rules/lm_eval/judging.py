@@ -32,7 +32,10 @@ def judging(facts: Facts) -> Iterator[Diagnostic]:
     for at, name, task in named(facts, "judge.tasks"):
         if name not in asked and "tasks" not in facts.refused:
             yield facts.report(
-                "R956", at, f"`{name}` is not among the tasks, so there are no answers to judge", help="add it to `tasks`"
+                "R956",
+                at,
+                f"`{name}` is not among the tasks, so there are no answers to judge",
+                help="add it to `tasks`",
             )
         elif task is not None and task.asks & LIKELIHOODS:
             yield facts.report(

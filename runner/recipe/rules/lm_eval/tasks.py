@@ -89,9 +89,13 @@ def unknown_task(facts: Facts) -> Iterator[Diagnostic]:
             at,
             f"no such file: `{printable(name, 80)}`" if file else f"lm-eval has no task `{printable(name, 80)}`",
             label=f"did you mean `{close}`?" if close else "",
-            note="" if file else f"{len(known_tasks()):,} tasks, groups and tags are known, and the sets "
+            note=""
+            if file
+            else f"{len(known_tasks()):,} tasks, groups and tags are known, and the sets "
             + ", ".join(f"`{each}`" for each in task_sets()),
-            help=f"write `{close}`" if close else "see `lm_eval ls tasks`, or give `include_path` for tasks of your own",
+            help=f"write `{close}`"
+            if close
+            else "see `lm_eval ls tasks`, or give `include_path` for tasks of your own",
         )
 
 
