@@ -213,6 +213,28 @@ CODES: dict[str, tuple[str, str]] = {
         "than the model's, or too few tokens for one row are seen before an engine starts.",
     ),
     "R412": ("artifacts can't be written", "The folder is read-only, or its disk is full."),
+    "R949": (
+        "no sandbox for code that a model wrote",
+        "Such code runs in namespaces of its own: without a network, files read-only, its processes ended with it. That\n"
+        "takes unshare(1) of util-linux and a Linux of 5.12 or later that lets a user have namespaces; containers and\n"
+        "some distributions forbid it (`kernel.unprivileged_userns_clone`, AppArmor's restriction).",
+    ),
+    "R950": (
+        "no results to compare",
+        "`runner compare` takes recipes of kind `eval` that have run in the profile asked for, folders of their runs,\n"
+        "or folders with the summary.json that such a run leaves in `results`.",
+    ),
+    "R951": (
+        "evaluations of different questions",
+        "A paired difference is between two answers to the same question. Where two evaluations were given different\n"
+        "tasks, numbers of examples, versions of a task, or documents (by lm-eval's hashes), it would mean nothing.",
+    ),
+    "R952": ("no tasks to compare", "None of the tasks and groups that were asked for is in these results."),
+    "R953": (
+        "a table that can't be read",
+        'A table is a folder with table.json = {"columns": [names], "rows": [{name: value}]}, as kinds `quantize`,\n'
+        "`bench` and `compare` leave it.",
+    ),
     "R800": (
         "nothing to fit",
         "`runner fit` takes CSV files, recipes of sweeps that have run in the profile asked for, and folders of runs.\n"

@@ -13,7 +13,7 @@ import yaml
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from runner import __version__
-from runner.engines import jobs_dir, load_engine
+from runner.engines import environments_of, jobs_dir, load_engine
 from runner.engines.environment import environment
 from runner.facts.servers import HOST
 from runner.plan.serving.recipe import laid_out
@@ -93,11 +93,12 @@ def render(recipe: Recipe) -> dict[str, str]:
     for each of the context's `children`, named by its key, with its value as `item`."""
     recipe = laid_out(recipe)
     engine = load_engine(recipe.engine)
-    env = environment(engine.ENVIRONMENT)
+    env, *others = map(environment, environments_of(recipe))
     context = {
         "recipe": recipe,
         "steps": engine.steps(recipe),
         "environment": {"engine": env.engine, "folder": env.path.name},
+        "others": {each.engine: each.path.name for each in others},
         "version": __version__,
         **engine.context(recipe),
     }

@@ -27,6 +27,7 @@ COMMANDS = {
     "stop": "Drain an endpoint and leave nothing of it",
     "sample": "Let a trained model speak",
     "collect": "A sweep's children as one table",
+    "compare": "Evaluations side by side, on the same documents",
     "last": "The newest finished run of a recipe, and what it left",
     "graph": "Write the makefile that chains the recipes",
     "fit": "A scaling law from runs: parameters with intervals, optimum, doubts, plots",

@@ -116,10 +116,23 @@ def planned(
         raise Refused(*found, senseless(recipe.doc, error)) from None
 
 
+# why, where somebody may ask
+_UNPLANNED = {
+    "eval": "how long it takes is a matter of its tasks' documents and their lengths, which are known on the hub alone",
+    "compare": "it reads what evaluations left, which takes seconds",
+}
+
+
 def _unknown_model(recipe: Recipe, name: str) -> Diagnostic:
     if not has_plan(recipe.kind):
         kind = replace(recipe.doc.keys["kind"].span)
-        return Diagnostic("R202", f"kind `{recipe.kind}` trains no model, so there is nothing to plan", kind)
+        note = _UNPLANNED.get(recipe.kind)
+        return Diagnostic(
+            "R202",
+            f"kind `{recipe.kind}` trains no model, so there is nothing to plan",
+            kind,
+            notes=(note,) if note else (),
+        )
     node = recipe.doc.keys.get(model_key(recipe.doc) or "")
     return Diagnostic(
         "R202",

@@ -10,9 +10,10 @@ from runner.cli.common import open_recipe, profile_option, recipe_argument, set_
 from runner.cli.output import print_diagnostics
 from runner.cli.progress import RunView, build_view
 from runner.diagnostics import Diagnostic, shown_path
-from runner.engines import load_engine
+from runner.engines import environments_of, load_engine
 from runner.engines.environment import ensure, environment
 from runner.launch.measured import foreseen, foreseen_cells, predicted
+from runner.launch.sandbox import refuse_sandbox
 from runner.launch.shards import refuse_shards
 from runner.launch.supervise import Outcome, Prepared, execute, prepare, refuse_machine
 from runner.plan.types import Plan
@@ -53,6 +54,7 @@ def command(
     refuse_missing(opened)
     refuse_machine(project, opened)
     refuse_shards(opened)
+    refuse_sandbox(opened)
     prepared = prepare(project, opened, force=force, as_written=not sets)
     if prepared.finished is not None:
         click.echo(f"{opened.name} ({profile}): up to date, run {prepared.finished.id}")
@@ -101,10 +103,10 @@ def refuse_large_children(project: Project, recipe: Recipe) -> None:
 def run_prepared(project: Project, recipe: Recipe, prepared: Prepared, plan: Plan | None) -> Outcome:
     """Builds the engine's environment where it is not there yet, and shows the run as it goes."""
     engine = load_engine(recipe.engine)
-    env = environment(engine.ENVIRONMENT)
-    if not env.ready:
-        with build_view(env) as report:
-            ensure(env, report)
+    for env in map(environment, environments_of(recipe)):
+        if not env.ready:
+            with build_view(env) as report:
+                ensure(env, report)
     with RunView(recipe, engine.steps(recipe)) as view:
         told = predicted(plan) if plan is not None else foreseen_cells(project, recipe)
         return execute(project, recipe, prepared, view.watch, told)

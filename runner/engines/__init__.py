@@ -45,6 +45,14 @@ def load_engine(name: str) -> Engine:
     return cast(Engine, importlib.import_module(f"runner.engines.{name}"))
 
 
+def environments_of(recipe: Recipe) -> tuple[str, ...]:
+    """Names of the environments that a run needs: its engine's own, then those that the engine's `also(recipe)` names,
+    where it has one (a server that is started for the run lives in another)."""
+    engine = load_engine(recipe.engine)
+    also = getattr(engine, "also", None)
+    return (engine.ENVIRONMENT, *(also(recipe) if also is not None else ()))
+
+
 def jobs_dir() -> Path:
     """The programs that run inside engine environments; the core never imports them."""
     return Path(__file__).resolve().parent.parent / "jobs"

@@ -37,11 +37,13 @@ SHOWN = {
 
 
 def foreseen(recipe: Recipe) -> Plan | None:
-    """None where the model behind the recipe is not known, or its config makes no sense: the run will tell."""
-    from runner.plan.make import make_plan  # much to import for who only reads a record
+    """None where the model behind the recipe is not known, or its config makes no sense: the run will tell. Of kinds
+    that train nothing too."""
+    from runner.plan.any import has_plan  # much to import for who only reads a record
+    from runner.plan.make import make_plan
     from runner.plan.reading import Unplannable
 
-    if recipe.kind == BENCH:
+    if recipe.kind == BENCH or not has_plan(recipe.kind):
         return None
     try:
         return make_plan(recipe)

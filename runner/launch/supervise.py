@@ -13,7 +13,7 @@ from filelock import FileLock, Timeout
 
 from runner import __version__
 from runner.diagnostics import Diagnostic, Span
-from runner.engines import load_engine
+from runner.engines import environments_of, load_engine
 from runner.engines.environment import environment
 from runner.launch.fitness import check_machine
 from runner.launch.local import Ended, Progress, launch
@@ -175,7 +175,7 @@ def _execute(
         run,
         follow,
         environment={
-            "RUNNER_ENV": str(environment(load_engine(recipe.engine).ENVIRONMENT).path),
+            **_environments(recipe),
             "RUNNER_PYTHON": sys.executable,  # for steps that only draw what the engine found
         },
     )
@@ -201,6 +201,12 @@ def _execute(
     return outcome
 
 
+def _environments(recipe: Recipe) -> dict[str, str]:
+    """RUNNER_ENV is the engine's; another that the run needs is RUNNER_ENV_<NAME>."""
+    own, *others = map(environment, environments_of(recipe))
+    return {"RUNNER_ENV": str(own.path), **{f"RUNNER_ENV_{e.engine.upper()}": str(e.path) for e in others}}
+
+
 def start_record(recipe: Recipe, prepared: Prepared, run: Path) -> dict[str, Any]:
     env = environment(load_engine(recipe.engine).ENVIRONMENT)
     earlier = prepared.resume.record if prepared.resume else {}
@@ -220,13 +226,23 @@ def start_record(recipe: Recipe, prepared: Prepared, run: Path) -> dict[str, Any
         "seconds": earlier.get("seconds", 0.0),
         "parts": earlier.get("parts", {}),
         "runner": __version__,
-        "engine": {"name": recipe.engine, "environment": env.path.name, "versions": env.versions()},
+        "engine": {
+            "name": recipe.engine,
+            "environment": env.path.name,
+            "versions": env.versions(),
+            **_other_versions(recipe),
+        },
         "machine": {"system": platform.platform(), "python": platform.python_version()},
         "values": recipe.values,
         "upstream": [
             {"alias": u.alias, "recipe": u.recipe, "run": u.run.name if u.run else None} for u in recipe.upstreams
         ],
     }
+
+
+def _other_versions(recipe: Recipe) -> dict[str, Any]:
+    others = [environment(name) for name in environments_of(recipe)[1:]]
+    return {"others": {e.path.name: e.versions() for e in others}} if others else {}
 
 
 def _judge(recipe: Recipe, run: Path, ended: Ended, part: str, metrics: dict[str, Any]) -> Outcome:

@@ -13,6 +13,15 @@ REFERENCE = re.compile(r"\$\{needs\.(?P<alias>[^.{}]*)\.(?P<output>[^.{}]*)\}")
 # which types of artifact a key can take; `*` is any list item
 ACCEPTS: dict[tuple[str, ...], tuple[str, ...]] = {
     ("base_model",): ("model",),
+    ("model",): ("model", "quantized-model", "adapter"),
+    ("lora_modules", "*", "path"): ("adapter",),
+    ("peft",): ("adapter",),
+    ("serve", "tokenizer"): ("model", "adapter", "quantized-model", "tokenizer"),
+    ("judge", "serve", "model"): ("model", "quantized-model"),
+    ("judge", "against"): ("results",),
+    ("runs", "*", "results"): ("results",),
+    ("runs", "*", "gate"): ("table", "gate"),
+    ("runs", "*", "bench"): ("table",),
     ("prepared",): ("dataset",),
     ("tokenizer_config",): ("model", "adapter", "reward-model", "tokenizer"),
     ("lora_model_dir",): ("adapter",),

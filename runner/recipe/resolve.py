@@ -42,6 +42,12 @@ LOCAL = (
     "source",
     "tokenizer",
     "dataset",
+    "peft",
+    "include_path",
+    "results",
+    "against",
+    "gate",
+    "bench",
 )
 
 
@@ -101,7 +107,7 @@ def resolve(project: Project, doc: Document, profile: str, locate: Locate, *, li
     merge = doc.keys.get("merge")
     prepared = doc.keys.get("prepared")
     kind = str(doc.keys["kind"].value)
-    if "lora_modules" in kind_schema(kind)["properties"] and "model" in values:
+    if {"lora_modules", "peft"} & kind_schema(kind)["properties"].keys() and "model" in values:
         name = served_name(values, doc.name)
         values = with_base(library, doc, values, name, lambda need: _values_of(project, library, need, profile, locate))
     return Recipe(
