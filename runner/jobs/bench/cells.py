@@ -29,6 +29,8 @@ class Runner:
         url = os.environ.get("ENDPOINT_URL") or str(endpoint.url)
         url = url.rstrip("/").removesuffix("/v1")
         model = os.environ.get("ENDPOINT_MODEL") or endpoint.model
+        if endpoint.spec:  # on this machine: no proxy of the network's stands between
+            os.environ |= {"NO_PROXY": "127.0.0.1,localhost", "no_proxy": "127.0.0.1,localhost"}
         self.target = Target(url, model, endpoint.engine, endpoint.tokenizer)
         self.tokenizer = AutoTokenizer.from_pretrained(endpoint.tokenizer)
         self.taken = 0

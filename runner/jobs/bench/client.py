@@ -69,6 +69,7 @@ def send(target: Target, load: Load, dataset: Path, seed: int) -> Answers:
     from vllm.utils.argparse_utils import FlexibleArgumentParser
 
     _teach_transformers()
+    os.environ.pop("OPENAI_API_KEY", None)  # somebody's own is for nobody else
     if key := os.environ.get("ENDPOINT_KEY"):
         os.environ["OPENAI_API_KEY"] = key  # where the client looks for it
     dataset.parent.mkdir(parents=True, exist_ok=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -45,8 +46,6 @@ def run(bench: Bench, endpoint: Endpoint, cell: Cell) -> bool:
     argv += engine_arguments(replica["argv"])
     argv += ["--dataset-name", "random", "--input-len", str(cell["input_len"]), "--output-len", str(cell["output_len"])]
     argv += ["--num-prompts", str(cell["num_prompts"]), "--seed", str(cell["seed"] % 2**32), "--output-json", str(out)]
-    import os
-
     done = subprocess.run(argv, env={**os.environ, **replica["environment"]}, stderr=subprocess.PIPE, text=True)
     sys.stderr.write(done.stderr)
     if done.returncode or not out.exists():
