@@ -26,7 +26,7 @@ SCHEMA_ENGINES := axolotl transformers
 SERVERS := vllm
 RECIPE_FILES := $(shell find recipes -name '*.yaml' -o -type d)
 
-.PHONY: help setup list validate show plan recipe smoke serve doctor env graph schemas smoke-data lock readme check lint test bench clean
+.PHONY: help setup list validate show plan recipe smoke serve doctor env graph schemas tasks smoke-data lock readme check lint test bench clean
 
 help: ## this list
 	@echo "usage: make TARGET [R=phase4/dpo-13b] [PROFILE=smoke] [-j2] [-n]"
@@ -98,13 +98,19 @@ schemas: $(RUNNER) ## schemas/ from the pinned engines' own, data/keys and data/
 	done
 	@$(VENV)/bin/python -m runner.recipe.schema_build data schemas $(patsubst %,artifacts/.schemas/%.json,$(SCHEMA_ENGINES) $(SERVERS))
 
+tasks: $(RUNNER) ## data/lm_eval_tasks.txt, by which recipes' tasks are checked, from the pinned lm-eval
+	@$(RUNNER) env build llmcompressor
+	@mkdir -p artifacts
+	@"$$($(RUNNER) env path llmcompressor)/bin/python" runner/jobs/lm_eval_tasks.py > artifacts/tasks.txt
+	@mv artifacts/tasks.txt data/lm_eval_tasks.txt
+
 lock: $(RUNNER) ## runner/engines/locks from the extras in pyproject.toml
 	@for engine in $(ENGINES); do $(VENV)/bin/python -m runner.engines.relock $$engine . || exit 1; done
 
 readme: $(RUNNER) ## the generated parts of README.md, from the recipes and what their runs here recorded
 	@$(VENV)/bin/python -m runner.report.readme README.md
 
-smoke-data: ## data/smoke/*.jsonl from their generator
+smoke-data: ## data/smoke from its generator
 	@$(PYTHON) runner/jobs/make_smoke_data.py data/smoke
 
 check: $(VENV)/.dev lint ## lint, types, import contracts, unit tests: under a minute

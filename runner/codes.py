@@ -215,9 +215,9 @@ CODES: dict[str, tuple[str, str]] = {
     "R412": ("artifacts can't be written", "The folder is read-only, or its disk is full."),
     "R949": (
         "no sandbox for code that a model wrote",
-        "Such code runs in namespaces of its own: without a network, files read-only, its processes ended with it. That\n"
-        "takes unshare(1) of util-linux and a Linux of 5.12 or later that lets a user have namespaces; containers and\n"
-        "some distributions forbid it (`kernel.unprivileged_userns_clone`, AppArmor's restriction).",
+        "Such code runs in namespaces of its own: without a network, files read-only, its processes ended with it.\n"
+        "That takes unshare(1) of util-linux and a Linux of 5.12 or later that lets a user have namespaces, which\n"
+        "containers and some distributions forbid (`kernel.unprivileged_userns_clone`, AppArmor's restriction).",
     ),
     "R950": (
         "no results to compare",

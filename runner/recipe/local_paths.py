@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 # keys with one path, and keys with a list of entries that name some
-SINGLE = ("base_model", "model", "prepared", "source", "tokenizer", "dataset")
+SINGLE = ("base_model", "model", "prepared", "source", "tokenizer", "dataset", "peft", "include_path")
 ENTRIES = ("datasets", "test_datasets", "pretraining_dataset", "decontaminate")
 # keys with one such entry
 TEXTS = ("calibration", "held_out")
