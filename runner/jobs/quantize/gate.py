@@ -30,6 +30,8 @@ OUTPUT = Path("output/model")
 REJECTED = Path("rejected/model")
 MADE = Path("work/quantized.json")
 TABLE = Path("output/table")
+# tokens that come before those whose speed is measured
+PROMPT = 128
 
 
 def gate(config: dict[str, Any], made: dict[str, Any]) -> None:
@@ -72,7 +74,7 @@ def _look(folder: str, tokenizer: Any, cut: list[tuple[list[int], int]], config:
         "bytes": sum(each.numel() * each.element_size() for each in model.parameters()),
         "memory_gib": model.get_memory_footprint() / loading.GIB,
         "nll": likelihood.nll(model, cut),
-        "decode_tokens_per_s": likelihood.decode_tokens_per_s(model, cut[0][0]),
+        "decode_tokens_per_s": likelihood.decode_tokens_per_s(model, cut[0][0][:PROMPT]),
         "scores": tasks.scores(model, tokenizer, config) if config["tasks"] else {},
     }
 
@@ -103,16 +105,17 @@ def _conclude(found: dict[str, Any], judged: dict[str, Recovery], seconds: float
     for line in said:
         print(f"quantize: {line}", flush=True)
     task, text = found["task"] or {}, found["perplexity"]
+    decided = all(each.decided for each in judged.values())
     records.tell(
         headline=f"{found['scheme']}: {found['bits_per_weight']:.2f} bits a weight, perplexity {text['before']:.3f} -> "
-        f"{text['after']:.3f}, recovery {text['recovery']:.3f}",
+        f"{text['after']:.3f}, recovery {text['recovery']:.3f}{'' if decided else ' (too few samples to be sure)'}",
         recovery=text["recovery"],
         perplexity_before=text["before"],
         perplexity_after=text["after"],
         task_recovery=task.get("recovery"),
         task_before=task.get("before"),
         task_after=task.get("after"),
-        decided=all(each.decided for each in judged.values()),
+        decided=decided,
         gate_seconds=seconds,
         quantize_runtime=found["seconds"] + seconds,
     )
