@@ -9,6 +9,7 @@ from typing import Any
 from runner.comparison.compare import MEAN, Comparison
 from runner.comparison.tables import Row
 from runner.report.figure import write_figure
+from runner.report.quantization_plots import draw_quantization
 
 # told apart by the colour-blind too (Okabe and Ito)
 COLOURS = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00", "#999999", "#000000")
@@ -17,8 +18,8 @@ MOST = 40
 
 
 def draw(comparison: Comparison, folder: Path) -> list[Path]:
-    """Writes `scores` and `differences`, each as PNG and SVG; what has no rows is left out."""
-    written: list[Path] = []
+    """Writes `scores`, `differences` and `quantization`, each as PNG and SVG; what has no rows is left out."""
+    written: list[Path] = draw_quantization(comparison.scores.rows, folder)
     names = [c for c in comparison.scores.columns if f"{c} stderr" in comparison.scores.columns][:MOST]
     if names:
         size = (max(5.0, 1.2 + 0.35 * len(names) * max(2, len(comparison.scores.rows))), 4.0)
