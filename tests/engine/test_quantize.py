@@ -180,3 +180,17 @@ def test_the_gate_catches_a_ruined_checkpoint(smoked: Smoke) -> None:
     assert after["perplexity"]["before"] == pytest.approx(before["perplexity"]["before"])
     assert after["perplexity"]["recovery"] < 0.5 < before["perplexity"]["recovery"]
     assert "is there already" in (run.path / "log.txt").read_text()
+
+
+def test_all_schemes_of_one_model_are_in_one_table(smoked: Smoke) -> None:
+    run = finished(smoked, "phase3/quantization-compare")
+    table = json.loads((run.path / "output/table.json").read_text())
+    listed = {each["label"]: Path(each["gate"]) for each in run.record["values"]["runs"]}
+    assert [row["run"] for row in table["rows"]] == list(listed)
+    for row in table["rows"]:
+        found = json.loads((listed[row["run"]] / "gate.json").read_text())
+        assert (row["scheme"], row["bits/weight"]) == (found["scheme"], found["bits_per_weight"])
+        assert row["recovery"] == found["perplexity"]["recovery"]
+    # all of one model, judged on one text
+    assert len({row["perplexity before"] for row in table["rows"]}) == 1
+    assert (run.path / "output/quantization.png").stat().st_size > 10_000
