@@ -44,7 +44,8 @@ def run(bench: Bench, endpoint: Endpoint, cell: Cell) -> bool:
     out.parent.mkdir(parents=True, exist_ok=True)
     argv = [sys.executable, "-m", "vllm.entrypoints.cli.main", "bench", "throughput"]
     argv += engine_arguments(replica["argv"])
-    argv += ["--dataset-name", "random", "--input-len", str(cell["input_len"]), "--output-len", str(cell["output_len"])]
+    argv += ["--dataset-name", "random", "--random-input-len", str(cell["input_len"])]
+    argv += ["--random-output-len", str(cell["output_len"])]
     argv += ["--num-prompts", str(cell["num_prompts"]), "--seed", str(cell["seed"] % 2**32), "--output-json", str(out)]
     done = subprocess.run(argv, env={**os.environ, **replica["environment"]}, stderr=subprocess.PIPE, text=True)
     sys.stderr.write(done.stderr)
