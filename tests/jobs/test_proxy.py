@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from runner.render import address, jinja
-from tests.jobs.test_endpoint import LITTLE, Endpoint, eventually, free_ports
+from tests.jobs.supervised import LITTLE, Endpoint, eventually, free_ports
 
 pytestmark = pytest.mark.skipif(shutil.which("haproxy") is None, reason="no HAProxy: apt-get install haproxy")
 KEY = 'odd "key" with $HOME, #hash and %[blanks]'
