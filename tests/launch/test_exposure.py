@@ -76,6 +76,15 @@ def test_beyond_this_machine_only_with_a_key(shipped_bench: Bench, host: str, mo
     assert "R510" not in codes(recipe, spec)
 
 
+def test_a_key_that_nothing_asks_for(shipped_bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(exposure.KEY, "secret")
+    (port,) = free_ports(1)
+    recipe, spec = opened(shipped_bench, "full", f"port={port}", "engine=sglang", "replicas=1")
+    assert "R514" in codes(recipe, spec)
+    assert "R514" not in codes(*opened(shipped_bench, "full", f"port={port}", "engine=sglang", "api_key_file=/x"))
+    assert "R514" not in codes(*opened(shipped_bench, "full", f"port={port}", "replicas=1"))
+
+
 @pytest.mark.parametrize(("mode", "text"), [(0o644, "key"), (0o640, "key"), (0o600, ""), (None, "")])
 def test_a_key_file_that_will_not_do(shipped_bench: Bench, tmp_path: Path, mode: int | None, text: str) -> None:
     file = tmp_path / "key"
