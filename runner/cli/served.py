@@ -7,6 +7,7 @@ from pathlib import Path
 
 from runner.cli.common import check_document, check_recipe
 from runner.diagnostics import Diagnostic, Span
+from runner.facts.models import find_model
 from runner.project import Project
 from runner.recipe.artifacts import MODEL_KEYS, accepted, outputs_of
 from runner.recipe.compose import compose
@@ -15,10 +16,13 @@ from runner.recipe.graph import Library
 from runner.recipe.kinds import kind_names, serves
 from runner.recipe.load import Refused, find_recipe
 from runner.recipe.resolve import Recipe, resolve
+from runner.recipe.rules.vllm.quantization import DROPPED
 from runner.record import latest
 
 FOLDER = "serve"
 FROM_RUN = f"{FOLDER}/from-run"
+# of kind `quantize`, which bitsandbytes makes
+DROPPED_SCHEMES = ("nf4", "int8")
 
 
 def recipe_to_serve(project: Project, name: str, profile: str, sets: tuple[str, ...] = ()) -> Recipe:
@@ -40,7 +44,22 @@ def open_to_serve(
         doc, found = check_document(library, *_from_run(library, named, sets))
     if doc is None or any(d.is_error for d in found):
         raise Refused(*found)
-    return resolve(project, doc, profile, lambda r, p: latest(project, r, p), library=library), found
+    recipe = resolve(project, doc, profile, lambda r, p: latest(project, r, p), library=library)
+    _refuse_dropped(recipe, named)
+    return recipe, found
+
+
+def _refuse_dropped(recipe: Recipe, named: Document) -> None:
+    """Raises Refused (R906) for what bitsandbytes quantized: by the config of what is there, or by the recipe that will
+    leave it. The rule sees only models that a recipe names itself."""
+    model = find_model(str(recipe.values["model"]))
+    stored = model.config.get("quantization_config") if model is not None else None
+    has = stored.get("quant_method") if isinstance(stored, dict) else None
+    scheme = named.keys.get("scheme")
+    if (has == DROPPED or (scheme is not None and scheme.value in DROPPED_SCHEMES)) and recipe.upstreams:
+        help = "serve what it was made from with `quantization: fp8_per_channel`, or quantize that to AWQ or GPTQ"
+        message = f"`{named.name}` leaves what bitsandbytes quantized, which vLLM no longer loads"
+        raise Refused(Diagnostic("R906", message, Span(named.file, 1, 1), help=help))
 
 
 def _serve_file(project: Project, name: str) -> Path | None:

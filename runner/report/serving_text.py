@@ -123,12 +123,13 @@ def _prefix(plan: ServingPlan, ink: Ink) -> Iterator[str]:
     yield f"  {'first token':<{NAMES - 2}}{p.first_token_without_ms:.3g} -> {p.first_token_ms:.3g} ms"
 
 
-HEAD = ("fits", "layout", "GiB left for cache", "tokens", "longest", "one request", "at most")
-COLUMN_WIDTHS = (6, 11, 18, 11, 9, 11, 14)
+HEAD = ("fits", "layout", "cached", "longest", "per token", "tok/s")
+COLUMN_WIDTHS = (5, 9, 9, 9, 9, 9)
 
 
 def table(plans: list[ServingPlan], ink: Ink) -> Iterator[str]:
-    """A line for each endpoint: what its cache holds, and how fast it answers one and many."""
+    """A line for each endpoint: replicas and the GPUs of each, tokens that a replica holds, the longest context, and
+    how fast one request and many are answered."""
     name = max(len(plan.model) for plan in plans)
     yield ink.paint(f"{'recipe':<{name}} {_cells(HEAD)}".rstrip(), "bold")
     for plan in sorted(plans, key=lambda plan: plan.model):
@@ -136,12 +137,11 @@ def table(plans: list[ServingPlan], ink: Ink) -> Iterator[str]:
         most = peak.tokens_per_s if peak is not None else None
         figures = (
             plan.fits,
-            f"{plan.replicas} x tp {plan.settings['tensor_parallel_size']}",
-            f"{plan.memory.breakdown['cache']:,.1f}",
+            f"{plan.replicas} x {plan.settings['tensor_parallel_size']} GPU",
             f"{plan.cache.tokens.value:,.0f}",
             f"{plan.cache.longest:,}",
             _time(one) or "-",
-            f"{most.value:,.0f} tok/s" if most is not None else "-",
+            f"{most.value:,.0f}" if most is not None else "-",
         )
         yield f"{plan.model:<{name}} {_cells(figures)}".rstrip()
 

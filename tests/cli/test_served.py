@@ -98,6 +98,14 @@ def test_smoke_takes_what_smoke_left(ours: Bench) -> None:
     assert served(ours, "codellama-34b", "smoke").tiny is not None
 
 
+def test_what_bitsandbytes_left_is_refused_before_vllm_does(ours: Bench) -> None:
+    left = {"model_type": "llama", "quantization_config": {"quant_method": "bitsandbytes", "load_in_4bit": True}}
+    finished(ours.project, "phase4/dpo-13b", {"output/merged/config.json": left})
+    with pytest.raises(Refused) as refused:
+        served(ours, "phase4/dpo-13b")
+    assert [d.code for d in refused.value.diagnostics] == ["R906"]
+
+
 @pytest.mark.parametrize(
     ("name", "code"), [("phase1/tokenizers", "R918"), ("phase1/data-stdlib", "R918"), ("phase4/dpo13b", "R001"),
     ("codelama-34b", "R001"), ("A b", "R011")],
