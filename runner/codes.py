@@ -162,6 +162,11 @@ CODES: dict[str, tuple[str, str]] = {
         "The API key is read from RUNNER_API_KEY or from a file of mode 600, and goes on by the environment alone: no\n"
         "command line, log or rendered file has it.",
     ),
+    "R514": (
+        "a key that nothing asks for",
+        "vLLM reads its key from the environment. Others take one on the command line alone, where every user of\n"
+        "the machine could read it: before them the proxy asks, and there is one where `api_key_file` is given.",
+    ),
     "R401": ("a need that is missing or broken", "`needs` names recipes of this project by alias."),
     "R402": ("needs that go in a circle", "Make can't order them, and neither can anyone."),
     "R403": ("an alias that `needs` lacks", "`${needs.ALIAS.OUTPUT}` takes its alias from the recipe's own `needs`."),

@@ -179,9 +179,10 @@ def _read(file: Path) -> str:
 # --- what is lacking ---
 
 
-def check_box(machine: Machine, box: Box, recipe: str = "NAME") -> list[Diagnostic]:
-    """What this machine lacks of the box that a recipe is meant for (R310 to R313, R321), each cause once."""
-    help = f"`make recipe R={recipe} PROFILE=smoke` runs the same pipeline in small on this machine"
+def check_box(machine: Machine, box: Box, recipe: str = "NAME", make: str = "recipe R") -> list[Diagnostic]:
+    """What this machine lacks of the box that a recipe is meant for (R310 to R313, R321), each cause once. `make` is
+    how the recipe is made: its target, and the variable that names the recipe."""
+    help = f"`make {make}={recipe} PROFILE=smoke` runs the same pipeline in small on this machine"
     found = []
 
     def lacks(code: str, message: str, *notes: str, help: str = help) -> None:

@@ -69,8 +69,8 @@ def address(host: Any) -> str:
 
 
 @cache
-def _jinja() -> Environment:
-    jinja = Environment(
+def jinja() -> Environment:
+    made = Environment(
         loader=FileSystemLoader(shipped("templates")),
         undefined=StrictUndefined,
         trim_blocks=True,
@@ -78,8 +78,8 @@ def _jinja() -> Environment:
         keep_trailing_newline=True,
         autoescape=False,  # noqa: S701 - nothing here is HTML; every value passes a filter for where it lands
     )
-    jinja.filters.update(to_yaml=to_yaml, to_json=to_json, quote=quote, comment=comment, address=address)
-    return jinja
+    made.filters.update(to_yaml=to_yaml, to_json=to_json, quote=quote, comment=comment, address=address)
+    return made
 
 
 def template_folder(recipe_kind: str, engine: str) -> Path:
@@ -106,7 +106,7 @@ def render(recipe: Recipe) -> dict[str, str]:
     files: dict[str, str] = {}
     for template in sorted(folder.rglob("*.j2")):
         name = str(template.relative_to(folder)).removesuffix(".j2")
-        ready = _jinja().get_template(str(template.relative_to(shipped("templates"))))
+        ready = jinja().get_template(str(template.relative_to(shipped("templates"))))
         if each := _EACH.search(name):
             items = {name.replace(each[0], stem): item for stem, item in context[each["key"]].items()}
             files |= {file: ready.render(context, item=item) for file, item in items.items()}

@@ -32,7 +32,7 @@ from runner.project import Project
 from runner.recipe.compose import PROFILES, compose
 from runner.recipe.kinds import kind_names
 from runner.recipe.resolve import Recipe, resolve
-from runner.render import _jinja, comment, quote, render, to_json, to_yaml
+from runner.render import comment, jinja, quote, render, to_json, to_yaml
 from tests.conftest import ROOT
 
 # engine -> the file that it reads what it shall do from, and what that is in the context
@@ -258,7 +258,7 @@ def test_a_misspelt_variable_is_an_error() -> None:
         "{% for x in recpie %}{% endfor %}",
     ):
         with pytest.raises(UndefinedError):
-            _jinja().from_string(source).render(recipe=QLORA)
+            jinja().from_string(source).render(recipe=QLORA)
 
 
 def test_what_ends_well_when_interrupted_is_not_merged(tmp_path: Path) -> None:

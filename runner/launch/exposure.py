@@ -13,6 +13,7 @@ from typing import Any
 
 from runner.diagnostics import Diagnostic, Span
 from runner.engines.serving import is_loopback
+from runner.facts.servers import VLLM
 from runner.launch.endpoints import Endpoint
 from runner.machine import HERE, Machine
 from runner.recipe.resolve import Recipe
@@ -26,7 +27,7 @@ WILDCARDS = ("0.0.0.0", "::", "*")  # noqa: S104 - only compared with
 def check_endpoint(
     recipe: Recipe, spec: dict[str, Any], machine: Machine | None, running: Iterable[Endpoint]
 ) -> list[Diagnostic]:
-    """R330 ports, R331 GPU memory (not without a `machine`), R332 the proxy, R510 and R511 the key."""
+    """R330 ports, R331 GPU memory (not without a `machine`), R332 the proxy, R510, R511 and R514 the key."""
     found = [*_ports(recipe, spec, list(running)), *_proxy(spec), *_key(recipe, spec)]
     return found + (list(_memory(recipe, spec, machine)) if machine is not None else [])
 
@@ -108,6 +109,14 @@ def _key(recipe: Recipe, spec: dict[str, Any]) -> Iterator[Diagnostic]:
             _span(recipe, "host"),
             notes=("whoever reaches the port could use the GPUs and read what others ask",),
             help=f"set {KEY}, or name a file of mode 600 in `api_key_file`; or stay on 127.0.0.1",
+        )
+    engine = str(recipe.values.get("engine") or VLLM)
+    if given and engine != VLLM and not spec["proxy"]:
+        yield Diagnostic(
+            "R514",
+            f"{KEY} is set, and nothing would ask for it: {engine} takes no key from the environment",
+            _span(recipe, "engine"),
+            help="name a file of mode 600 in `api_key_file`, and the proxy asks; or unset the variable",
         )
     if given or file is None:
         return

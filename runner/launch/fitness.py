@@ -9,11 +9,14 @@ from runner.engines.deepspeed import stage_name
 from runner.machine import HERE, Machine, check_box, check_compilers
 from runner.recipe.check import box_of, model_of
 from runner.recipe.document import Document
+from runner.recipe.kinds import kind_names, serves
 
 
 def check_machine(machine: Machine, doc: Document) -> list[Diagnostic]:
     """Everything: the box's GPUs and memory, compilers where DeepSpeed will need them, a token for a gated model."""
-    found = check_box(machine, box_of(doc), doc.name) + check_compilers(machine, offloads(doc))
+    kind = doc.keys.get("kind")
+    make = "serve MODEL" if kind is not None and kind.value in kind_names() and serves(str(kind.value)) else "recipe R"
+    found = check_box(machine, box_of(doc), doc.name, make) + check_compilers(machine, offloads(doc))
     return [*found, *check_token(machine, doc)]
 
 

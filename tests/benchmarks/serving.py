@@ -151,9 +151,8 @@ def report_throughput(server: Server, port: int, rounds: int) -> None:
     print(f"tokens/s, bare       {statistics.median(b for b, _ in pairs):8.1f}  {[round(b) for b, _ in pairs]}")
     print(f"tokens/s, ours       {statistics.median(o for _, o in pairs):8.1f}  {[round(o) for _, o in pairs]}")
     spread = statistics.stdev(lost) / len(lost) ** 0.5 if len(lost) > 1 else 0.0
-    print(
-        f"lost                 {statistics.mean(lost):8.2f} %  +- {spread:.2f} (standard error), median {statistics.median(lost):.2f} %"
-    )
+    print(f"lost                 {statistics.mean(lost):8.2f} %  +- {spread:.2f} (standard error)")
+    print(f"  median             {statistics.median(lost):8.2f} %")
 
 
 if __name__ == "__main__":

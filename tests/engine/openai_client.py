@@ -72,13 +72,13 @@ async def answers(requests: int, tokens: int, at_once: int, begun_after: int = 0
 
 def stream() -> dict[str, Any]:
     """Says `begun` in mid-stream. A chunk may hold several tokens; the last one counts them."""
-    chunks, reason, usage = 0, None, None
+    reason, usage = None, None
     counted = {"stream_options": {"include_usage": True}}
-    for chunk in client.completions.create(model=MODEL, prompt="import os", stream=True, **LONG, **counted):
-        chunks += 1
+    chunks = client.completions.create(model=MODEL, prompt="import os", stream=True, **LONG, **counted)
+    for index, chunk in enumerate(chunks):
         usage = chunk.usage or usage
         reason = chunk.choices[0].finish_reason if chunk.choices else reason
-        if chunks == 10:
+        if index == 10:
             print("begun", flush=True)
     return {"tokens": usage.completion_tokens, "reason": reason}
 

@@ -149,14 +149,15 @@ def test_a_stream_is_drained_before_the_end(pair: Server) -> None:
     assert pair.listed() == []
 
 
-def test_interrupted_while_it_starts(alone: Server) -> None:
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGKILL, -9)])
+def test_what_watches_is_ended_while_it_starts(alone: Server, number: int, code: int) -> None:
     started = alone.start()
     eventually(lambda: list(alone.project.artifacts.rglob("replica-0.log")))
-    started.send_signal(signal.SIGINT)
-    said, _ = started.communicate(timeout=60)
-    assert started.returncode == 130, said
-    assert left(alone.project.root, sessions(alone.state)) == []
+    started.send_signal(number)
+    assert started.wait(60) == code
+    eventually(lambda: not left(alone.project.root, sessions(alone.state)))
     assert alone.listed() == []
+    assert alone.state["status"] == "stopped"
 
 
 def test_killed_it_leaves_nothing_and_ps_tells_the_truth(alone: Server) -> None:
