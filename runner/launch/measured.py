@@ -15,8 +15,8 @@ from runner.plan.as_json import estimates
 from runner.plan.bench import KIND as BENCH
 from runner.plan.bench import plan_bench, predicted_cells
 from runner.plan.types import Plan
-from runner.recipe.artifacts import MODEL_KEYS
 from runner.project import Project
+from runner.recipe.artifacts import MODEL_KEYS
 from runner.recipe.resolve import Recipe
 from runner.recipe.sweep.children import step_tokens
 
