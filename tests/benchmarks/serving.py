@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import statistics
 import subprocess
 import sys
@@ -101,6 +102,7 @@ def spec_file(server: Server) -> Path:
 
 def main() -> None:
     rounds = int(sys.argv[1]) if len(sys.argv) > 1 else ROUNDS
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(143))  # stops the servers on the way out
     with tempfile.TemporaryDirectory() as scratch:
         root = Path(scratch) / "project"
         root.mkdir()
