@@ -130,6 +130,7 @@ bench: $(VENV)/.dev ## how long start-up, a run and a fit take
 	@$(VENV)/bin/python -m tests.benchmarks.overhead
 	@$(VENV)/bin/python -m tests.benchmarks.preparation
 	@$(VENV)/bin/python -m tests.benchmarks.fitting
+	@$(VENV)/bin/python -m tests.benchmarks.serving
 
 clean: ## remove .venv and caches; keeps artifacts/
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

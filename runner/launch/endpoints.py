@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from runner.launch.local import MARK, end_stragglers
+from runner.launch.local import MARK
 from runner.project import cache_dir
 from runner.record import RECORD, final_metrics, now, read_run, write_json
 
@@ -27,6 +27,8 @@ ENDPOINT_MARK = "RUNNER_ENDPOINT"
 OVER = ("stopped", "failed", "died")
 # beyond what requests under way get: vLLM's own end, and the kill behind it
 LATE_S = 30.0
+# a killed process that holds a GPU takes a moment to die
+GONE_S = 10.0
 POLL_S = 0.05
 
 
@@ -159,12 +161,12 @@ def stop(endpoint: Endpoint) -> Endpoint:
         end = time.monotonic() + drain_s(run) + LATE_S
         while look(run).alive and time.monotonic() < end:
             time.sleep(POLL_S)
-    left = look(run)
-    for pid in left.pids:
-        with suppress(ProcessLookupError, PermissionError):
-            os.kill(pid, signal.SIGKILL)
-    end_stragglers(run)
-    ended = look(run)
+    end = time.monotonic() + GONE_S
+    while (ended := look(run)).pids and time.monotonic() < end:
+        for pid in ended.pids:
+            with suppress(ProcessLookupError, PermissionError):
+                os.kill(pid, signal.SIGKILL)
+        time.sleep(POLL_S)
     settle(ended)
     forget(run)
     return ended

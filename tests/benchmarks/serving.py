@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import statistics
 import subprocess
 import sys
@@ -91,13 +92,17 @@ def start_ours(server: Server) -> tuple[float, float]:
 
 
 def spec_of(server: Server) -> dict[str, Any]:
-    (file,) = sorted(server.project.artifacts.rglob("endpoint.json"))[-1:]
-    found: dict[str, Any] = json.loads(file.read_text())
+    found: dict[str, Any] = json.loads(spec_file(server).read_text())
     return found
+
+
+def spec_file(server: Server) -> Path:
+    return max(server.project.artifacts.rglob("endpoint.json"))
 
 
 def main() -> None:
     rounds = int(sys.argv[1]) if len(sys.argv) > 1 else ROUNDS
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(143))  # stops the servers on the way out
     with tempfile.TemporaryDirectory() as scratch:
         root = Path(scratch) / "project"
         root.mkdir()
@@ -141,18 +146,41 @@ def report_ready(bare: list[float], ours: list[tuple[float, float]]) -> None:
     print(f"  of it the servers  {statistics.mean(inside):6.2f} s  {[round(i, 2) for i in inside]}")
 
 
+def cpu_seconds(server: Server) -> dict[str, float]:
+    """What the supervisor, the proxy and vLLM have used so far: told apart by session, and not changed by what else the
+    machine does."""
+    supervisor = int(server.state["pid"])
+    engines = {int(replica["pid"]) for replica in server.state["replicas"]}
+    found, folder = {"supervisor": 0.0, "proxy": 0.0, "engine": 0.0}, spec_file(server).parent
+    for entry in Path("/proc").glob("[0-9]*"):
+        try:
+            stat = (entry / "stat").read_text().rpartition(")")[2].split()
+            proxy = b"haproxy" in (entry / "cmdline").read_bytes() and (entry / "cwd").readlink() == folder
+        except OSError:
+            continue
+        if int(stat[3]) in engines or proxy or int(entry.name) == supervisor:
+            name = "proxy" if proxy else "supervisor" if int(entry.name) == supervisor else "engine"
+            found[name] += (int(stat[11]) + int(stat[12])) / os.sysconf("SC_CLK_TCK")
+    return found
+
+
 def report_throughput(server: Server, port: int, rounds: int) -> None:
-    pairs = []
+    pairs, before = [], cpu_seconds(server)
     for i in range(rounds):
         order = (port, server.port) if i % 2 == 0 else (server.port, port)
         found = {at: throughput(server, at) for at in order}
         pairs.append((found[port], found[server.port]))
+    spent = {name: now - before[name] for name, now in cpu_seconds(server).items()}
     lost = [100 * (1 - ours / bare) for bare, ours in pairs]
     print(f"tokens/s, bare       {statistics.median(b for b, _ in pairs):8.1f}  {[round(b) for b, _ in pairs]}")
     print(f"tokens/s, ours       {statistics.median(o for _, o in pairs):8.1f}  {[round(o) for _, o in pairs]}")
     spread = statistics.stdev(lost) / len(lost) ** 0.5 if len(lost) > 1 else 0.0
     print(f"lost                 {statistics.mean(lost):8.2f} %  +- {spread:.2f} (standard error)")
     print(f"  median             {statistics.median(lost):8.2f} %")
+    ours, engine = spent["supervisor"] + spent["proxy"], spent["engine"]
+    print(
+        f"CPU, ours / vLLM's   {100 * ours / engine:8.2f} %  { ({name: round(s, 2) for name, s in spent.items()}) } s"
+    )
 
 
 if __name__ == "__main__":

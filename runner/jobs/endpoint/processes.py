@@ -14,7 +14,7 @@ from .spec import Server
 
 # in the environment of every process of an endpoint: the folder that it runs in, and who supervises it
 MARK = "RUNNER_ENDPOINT"
-TRACKERS_S = 2.0
+TRACKERS_S, GONE_S = 2.0, 10.0
 TIE = Path(__file__).with_name("tie.py")
 
 
@@ -68,6 +68,10 @@ def end(sessions: list[int], marked: str = "") -> list[int]:
             ended.append(pid)
         if trackers:
             time.sleep(0.02)
+    # one that holds a GPU takes a moment to die
+    patience = time.monotonic() + GONE_S
+    while ended and time.monotonic() < patience and not spared.issuperset(belonging(sessions, marked)):
+        time.sleep(0.02)
     return ended
 
 
