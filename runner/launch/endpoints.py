@@ -29,6 +29,8 @@ OVER = ("stopped", "failed", "died")
 LATE_S = 30.0
 # a killed process that holds a GPU takes a moment to die
 GONE_S = 10.0
+# its own program has said that all is over, and ends
+LAST_S = 5.0
 POLL_S = 0.05
 
 
@@ -161,9 +163,10 @@ def stop(endpoint: Endpoint) -> Endpoint:
         end = time.monotonic() + drain_s(run) + LATE_S
         while look(run).alive and time.monotonic() < end:
             time.sleep(POLL_S)
-    end = time.monotonic() + GONE_S
+    patience = time.monotonic() + (LAST_S if look(run).status == "stopped" else 0)
+    end = patience + GONE_S
     while (ended := look(run)).pids and time.monotonic() < end:
-        for pid in ended.pids:
+        for pid in ended.pids if time.monotonic() > patience else ():
             with suppress(ProcessLookupError, PermissionError):
                 os.kill(pid, signal.SIGKILL)
         time.sleep(POLL_S)

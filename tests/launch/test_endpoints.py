@@ -63,7 +63,7 @@ def served(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> Iterator[Served]:
     yield made
     made.process.kill()
     made.process.wait()
-    eventually(lambda: not subject.look(made.run).pids)
+    subject.stop(subject.look(made.run))
 
 
 def test_one_that_runs_is_listed_and_stopped(served: Served) -> None:
@@ -71,7 +71,7 @@ def test_one_that_runs_is_listed_and_stopped(served: Served) -> None:
     assert shown[1].split()[:5] == [NAME, "smoke", "ready", f"http://127.0.0.1:{served.port}", "little"]
     stopped = served.call("stop", "little")
     assert stopped.stdout == f"{NAME} (smoke): stopped, no processes left\n"
-    assert served.process.wait(1) == 0
+    assert served.process.wait(5) == 0
     assert served.record["status"] == "stopped"
     assert served.record["measured"]["ready_after_s"] > 0  # type: ignore[index]
     assert served.call("ps").stdout == "no endpoints\n"
@@ -97,8 +97,8 @@ def test_what_a_killed_guard_leaves_is_found_and_cleared_away(served: Served) ->
     os.kill(guard, signal.SIGKILL)
     served.process.kill()
     served.process.wait()
-    left = eventually(lambda: subject.look(served.run).pids)
-    assert len(left) == 2  # the server itself is tied to its supervisor, its helpers are not
+    # the server itself is tied to its supervisor, its helpers are not
+    eventually(lambda: len(subject.look(served.run).pids) == 2)
     assert "2 processes are left" in served.call("ps").stdout
     assert served.call("stop", NAME).stdout == f"{NAME} (smoke): had died, no processes left\n"
 
