@@ -14,7 +14,7 @@ from runner.engines.environment import environment
 from runner.project import Project
 from runner.recipe.compose import compose
 from runner.recipe.resolve import Recipe, resolve
-from runner.render import _jinja, render
+from runner.render import jinja, render
 from tests.conftest import BODY, HEADER, ROOT, Bench
 
 
@@ -62,11 +62,11 @@ def test_another_template_makes_another_run(bench: Bench, tmp_path: Path, monkey
     with (tmp_path / "templates/axolotl/launch.sh.j2").open("a") as out:
         out.write("# one more line\n")
     monkeypatch.setattr("runner.render.shipped", lambda folder: tmp_path / folder)
-    _jinja.cache_clear()
+    jinja.cache_clear()
     try:
         assert record.fingerprint(recipe, render(recipe)) != first
     finally:
-        _jinja.cache_clear()
+        jinja.cache_clear()
 
 
 def test_a_loss_that_is_no_number_is_still_json(tmp_path: Path) -> None:
