@@ -64,6 +64,7 @@ def bootstrap(gap: Array, resamples: int, seed: int) -> Array:
 
     Deviations are made wider by sqrt(n / (n - 1)): a sample has less spread than what it is drawn from.
     """
+    mirrored = _mirrored(gap)
     sign = -1.0 if _negative(gap) else 1.0
     gap, n = gap * sign, gap.size
     rng = np.random.default_rng(seed)
@@ -78,7 +79,14 @@ def bootstrap(gap: Array, resamples: int, seed: int) -> Array:
     middle = gap.mean()
     wider = np.sqrt(n / (n - 1)) if n > 1 else 1.0
     found: Array = sign * (middle + (means - middle) * wider)
-    return found
+    # nothing tells one direction from the other, so that each mean stands for its mirror image too
+    half = (found.size + 1) // 2
+    return np.concatenate([found[:half], -found[:half]]) if mirrored else found
+
+
+def _mirrored(gap: Array) -> bool:
+    """Whether the same values come with another sign, as often."""
+    return np.array_equal(np.sort(gap), np.sort(-gap))
 
 
 def _negative(gap: Array) -> bool:

@@ -106,9 +106,7 @@ def scaling(recipe: Recipe, found: dict[str, Any], metrics: dict[str, Any]) -> d
         params = architecture_of(recipe.architecture).parameters
     except ValueError:
         return None
-    # on a CPU the engine decides how many processes stand in for GPUs; each left what it measured
-    ranks = recipe.box.total_gpus or len(found.get("host.ranks_gib") or [0])
-    tokens = metrics.get("tokens") or steps * step_tokens(recipe.values, ranks)
+    tokens = metrics.get("tokens") or steps * step_tokens(recipe.values, max(1, recipe.box.total_gpus))
     return {"params": params, "tokens": tokens, "flops": 6 * params * tokens, "loss": loss}
 
 
