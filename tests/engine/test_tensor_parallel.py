@@ -33,6 +33,8 @@ def run(folder: Path) -> list[float]:
 
 @pytest.fixture(scope="module")
 def divided(scratch: Smoke, axolotl: Environment, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    need = scratch.call("run", "phase1/data-fineweb-edu", "--profile", "smoke")
+    assert need.returncode == 0, need.stderr
     folder = rendered(scratch, tmp_path_factory.mktemp("tensor") / "divided")
     run(folder)
     return folder
