@@ -72,7 +72,8 @@ def command(ctx: click.Context, name: str, profile: str, sets: tuple[str, ...], 
         with ServeView(f"{recipe.name} ({profile})", run) as view:
             endpoint = wait_ready(run, process, lambda: _pass_on(process, asked, view))
             if endpoint.alive and not asked:
-                _tell_ready(endpoint, spec_of(files))
+                with view.aside():
+                    _tell_ready(endpoint, spec_of(files))
                 if detach:
                     return
                 view.opened()

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -42,6 +44,15 @@ class ServeView:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
         if self.status is not None:
             self.status.stop()
+
+    @contextmanager
+    def aside(self) -> Iterator[None]:
+        """What is printed meanwhile has lines of its own."""
+        if self.status is not None:
+            self.status.stop()
+        yield
+        if self.status is not None:
+            self.status.start()
 
     def opened(self) -> None:
         self.began = time.monotonic()
