@@ -18,7 +18,7 @@ export R PROFILE MODEL BOX DETACH
 NAMES_ONLY = case "$$R/$$PROFILE" in (*[!a-z0-9._/-]*) echo "not a recipe's name or a profile" >&2; exit 2;; esac
 
 # each has an environment of its own, from runner/engines/locks
-ENGINES := axolotl datatrove llmcompressor vllm
+ENGINES := axolotl datatrove llmcompressor rag vllm
 GRAPH := artifacts/graph.mk
 # engines that publish a schema of their keys; both lie in Axolotl's environment
 SCHEMA_ENGINES := axolotl transformers
