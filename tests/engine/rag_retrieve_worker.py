@@ -10,8 +10,6 @@ import json
 import sys
 import threading
 import time
-import zlib
-from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +21,7 @@ from rag.evaluate import beir, measure
 from rag.fuse import fuse
 from rag.retrieve import Retriever
 from rag.types import Passage, Problem
+from rag_memory import Memory, WordVectors
 
 TEXTS = {
     "join": "os.path.join puts the parts of a path together with the separator of the system",
@@ -32,57 +31,6 @@ TEXTS = {
     "sleep2": "time.sleep  lets the thread pause for so many\nseconds",
     "lock": "a lock makes one thread wait until another has let it go",
 }
-
-
-class WordVectors:
-    """A direction for each word; a text is their sum."""
-
-    def query(self, text: str) -> Any:
-        found = np.zeros(256, np.float32)
-        for word in words.raw_words(text.casefold()):
-            found += np.random.default_rng(zlib.crc32(word.encode())).normal(size=256).astype(np.float32)
-        return found / max(1e-9, float(np.linalg.norm(found)))
-
-
-class Memory:
-    """What retrieval needs of types.Store."""
-
-    def __init__(self, passages: Sequence[Passage], parents: Sequence[Passage] = ()) -> None:
-        self._lock = threading.Lock()
-        self._at = 0
-        self.parents = {p.id: p for p in parents}
-        self.replace(passages)
-
-    def replace(self, passages: Sequence[Passage]) -> None:
-        embed = WordVectors()
-        with self._lock:
-            self.passages = {p.id: p for p in passages}
-            self.vectors = {p.id: embed.query(p.text) for p in passages}
-            self._at += 1
-
-    def dense(self, vector: Any, k: int, where: Any = None) -> list[tuple[str, float]]:
-        with self._lock:
-            found = [(i, float(v @ vector)) for i, v in self.vectors.items()]
-            found = [(i, s) for i, s in found if not where or lexical.matches(self.passages[i].meta, where)]
-        return sorted(found, key=lambda each: -each[1])[:k]
-
-    def lexicon(self) -> Iterator[tuple[str, str, dict[str, Any]]]:
-        with self._lock:
-            return iter([(p.id, p.text, p.meta) for p in self.passages.values()])
-
-    def generation(self) -> int:
-        return self._at
-
-    def fetch(self, ids: Sequence[str]) -> dict[str, Passage]:
-        with self._lock:
-            known = {**self.parents, **self.passages}
-        return {i: known[i] for i in ids if i in known}
-
-    def around(self, passage: Passage, before: int, after: int) -> list[Passage]:
-        same = [p for p in self.passages.values() if p.document == passage.document]
-        return sorted(
-            (p for p in same if -before <= p.ordinal - passage.ordinal <= after), key=lambda each: each.ordinal
-        )
 
 
 def passage(name: str, text: str, **more: Any) -> Passage:

@@ -49,12 +49,12 @@ SYNONYMS = {
     "number": "amount", "obtain": "get", "open": "access", "optional": "not required", "output": "result",
     "parse": "read", "path": "location", "perform": "carry out", "print": "show", "process": "program",
     "provide": "give", "raise": "throw", "raised": "thrown", "raises": "throws", "read": "load", "receive": "take in",
-    "remove": "take out", "removes": "takes out", "replace": "swap", "represent": "stand for", "request": "query", "require": "need",
-    "result": "outcome", "retrieve": "get", "return": "give back", "returned": "given back", "returns": "gives back",
-    "run": "execute", "search": "look", "send": "transmit", "sequence": "series", "set": "assign", "specified": "named",
-    "start": "begin", "stop": "halt", "store": "keep", "string": "text", "strings": "texts", "test": "check",
-    "tuple": "pair of values", "update": "refresh", "use": "employ", "used": "employed", "value": "content",
-    "wait": "pause", "whether": "if", "write": "save",
+    "remove": "take out", "removes": "takes out", "replace": "swap", "represent": "stand for", "request": "query",
+    "require": "need", "result": "outcome", "retrieve": "get", "return": "give back", "returned": "given back",
+    "returns": "gives back", "run": "execute", "search": "look", "send": "transmit", "sequence": "series",
+    "set": "assign", "specified": "named", "start": "begin", "stop": "halt", "store": "keep", "string": "text",
+    "strings": "texts", "test": "check", "tuple": "pair of values", "update": "refresh", "use": "employ",
+    "used": "employed", "value": "content", "wait": "pause", "whether": "if", "write": "save",
 }  # fmt: skip
 _MARKUP = re.compile(r":\w+:`~?([^`]*)`|``([^`]*)``|`([^`]*)`")
 _SENTENCE = re.compile(r"(?<!e\.g)(?<!i\.e)(?<!etc)(?<!vs)[.!?](?=\s|$)")
@@ -118,7 +118,7 @@ def make(found: list[Document]) -> tuple[list[Document], list[Question]]:
     kept, questions, cut = [], [], set()
     for each in found:
         for rule, make_one in (("names", _names), ("error", _error), ("summary", _summary), ("how", _how)):
-            if _chance(rule, each.id) >= SHARES[rule]:
+            if chance(rule, each.id) >= SHARES[rule]:
                 continue
             made = make_one(each, seldom)
             if made is None:
@@ -231,7 +231,8 @@ def _told(text: str) -> str:
     return " ".join(text.casefold().split()).strip(" .")
 
 
-def _chance(rule: str, name: str) -> int:
+def chance(rule: str, name: str) -> int:
+    """0 to 99, the same each time."""
     return int.from_bytes(hashlib.sha256(f"{rule}/{name}".encode()).digest()[:4], "big") % 100
 
 

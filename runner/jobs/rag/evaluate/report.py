@@ -1,9 +1,10 @@
 """Outcomes -> results/summary.json, table.md and samples.jsonl, and a row of metrics.jsonl; the format is in FORMAT.
 
 summary.json: `format`, `questions` (folder, n, documents, groups), `index`, `k`, `headline`, `price_per_hour`,
-`variants`, `judge`. A variant: `name`, `retrieval` (what differs), `metrics` (metric -> mean), `groups` (kind of question -> nDCG@10), `difference` (from the
-first variant, in the headline's metric: mean, 95% interval, wins and losses), `latency_ms` (stage -> p50, p95, p99),
-`cost_per_thousand` (questions one after the other; null without a price).
+`variants`, `judge`. A variant: `name`, `retrieval` (what differs), `metrics` (metric -> mean), `groups` (kind of
+question -> the headline's metric), `difference` (from the first variant, in the headline's metric: mean, 95% interval,
+wins and losses), `latency_ms` (stage -> p50, p95, p99), `cost_per_thousand` (questions one
+after the other; null without a price).
 """
 
 from __future__ import annotations
