@@ -82,7 +82,7 @@ def smoke(project: Project, doc: Document, model: Model | None) -> tuple[Documen
                 root = merge(root, make_node({"tokenizer_config": tiny.path}, ORIGIN))
     staged = replace(doc, root=merge(root, doc.wishes) if doc.wishes else root)
     for path in servers_in(str(doc.keys["kind"].value)):
-        staged, tiny = _small_server(project, staged, path, tiny)
+        staged, tiny = _small_server(project, staged, path, profile.get("servers", {}), tiny)
     if "entries" in profile:
         return _entries(project, staged, profile["entries"])
     return staged, tiny
@@ -118,16 +118,17 @@ def _entries(project: Project, doc: Document, rules: dict[str, Any]) -> tuple[Do
 
 
 def _small_server(
-    project: Project, doc: Document, path: str, tiny: TinyModel | None
+    project: Project, doc: Document, path: str, more: dict[str, Any], tiny: TinyModel | None
 ) -> tuple[Document, TinyModel | None]:
-    """A server that a recipe starts beside its own work, made small as a recipe of kind `serve` is; what the recipe
-    says of it for smoke wins. All models of the hub become the first one's tiny model."""
+    """A server that a recipe starts beside its own work, made small as a recipe of kind `serve` is, with `more` over
+    that; what the recipe says of it for smoke wins. All models of the hub become the first one's tiny model."""
     node, profile = doc.find(path), _of_engine("vllm")
     if node is None or not isinstance(node.value, dict):
         return doc, tiny
     wished = Document(doc.name, doc.file, doc.wishes).find(path) if doc.wishes else None
     small = {k: v for k, v in node.value.items() if not _dropped(k, profile["drop"])}
-    small |= {k: make_node(v, ORIGIN) for part in profile["parts"] for k, v in part["set"].items() if k != "box"}
+    sets = {k: v for part in profile["parts"] for k, v in part["set"].items() if k not in ("box", "engine")} | more
+    small |= {k: make_node(v, ORIGIN) for k, v in sets.items()}
     model = small.get("model")
     if model is not None and not _from_need(model):
         tiny = tiny or make_tiny(project, _known(project, model), weights=True)

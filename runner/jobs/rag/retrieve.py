@@ -15,7 +15,7 @@ from .config import Config
 from .fuse import Found as Candidate
 from .fuse import fuse
 from .lexical import Lexical, Settings
-from .rerank import DEPTH, Ask, by_generator, by_model
+from .rerank import TOP_N, Ask, by_generator, by_model
 from .rewrite import rewrite
 from .types import Hit, Passage, Problem, Store, Vectors, Where
 
@@ -134,6 +134,8 @@ class Retriever:
 
     def _bm25(self, settings: dict[str, Any]) -> Lexical:
         asked = Settings(**settings["bm25"])
+        if asked.stemmer == "none":
+            asked = replace(asked, stemmer=None)
         # two that come at a time make one more of no use, which is not harmful: it is not filled yet
         return self._lexical.setdefault(asked, Lexical(self.store, asked))
 
@@ -141,17 +143,14 @@ class Retriever:
         self, question: str, fused: list[Candidate], settings: dict[str, Any], times: dict[str, float]
     ) -> list[Hit]:
         rerank, k = settings["rerank"], settings["top_k"]
+        again = (rerank.get("top_n") or TOP_N) if rerank else 0
+        # more than are wanted where some will be seen to be parts of others
+        with timed(times, "fetch"):
+            hits = list(self._fetched(fused, max(again, k if settings["expand"] is None else 3 * k)))
         if rerank:
-            depth = max(rerank.get("depth") or DEPTH["model" if rerank.get("model") else "generator"], k)
-            with timed(times, "fetch"):
-                hits = list(self._fetched(fused, depth))
+            # those that are not read again stay behind those that are
             with timed(times, "rerank"):
-                hits = self._reranked(question, hits, rerank)
-            k = min(k, rerank.get("top_n") or k)
-        else:
-            # more than are wanted where some will be seen to be parts of others
-            with timed(times, "fetch"):
-                hits = list(self._fetched(fused, k if settings["expand"] is None else 3 * k))
+                hits = [*self._reranked(question, hits[:again], rerank), *hits[again:]]
         if settings["expand"] is None:
             return hits[:k]
         with timed(times, "expand"):

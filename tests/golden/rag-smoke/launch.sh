@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# The standard library's docstrings, found by words and by meaning
-# phase5/rag-smoke-docs, profile smoke, box cpu. Rendered by runner VERSION.
+# Retrieval and an instruction-tuned CodeLlama 34B, in front of users
+# phase5/rag-production-34b, profile smoke, box cpu. Rendered by runner VERSION.
 # Works by hand, from any folder: bash launch.sh. Run again, it goes on from its newest checkpoint.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")"
@@ -11,6 +11,12 @@ RUNNER_ENV="${RUNNER_ENV:-$RUNNER_CACHE/envs/rag-HASH}"
 PYTHON="$RUNNER_ENV/bin/python"
 if [ ! -x "$PYTHON" ]; then
   echo "launch.sh: no rag environment at $RUNNER_ENV; make it with: runner env build rag" >&2
+  exit 1
+fi
+# What else the run needs: another environment, made by `runner env build vllm`.
+RUNNER_ENV_VLLM="${RUNNER_ENV_VLLM:-$RUNNER_CACHE/envs/vllm-HASH}"
+if [ ! -x "$RUNNER_ENV_VLLM/bin/python" ]; then
+  echo "launch.sh: no vllm environment at $RUNNER_ENV_VLLM; make it with: runner env build vllm" >&2
   exit 1
 fi
 export PATH="$RUNNER_ENV/bin:$PATH"
@@ -32,6 +38,10 @@ step ingest
 "$PYTHON" -m rag ingest rag.json
 
 step evaluate
-"$PYTHON" -m rag evaluate rag.json
+# the language model is up while questions are asked, and stopped afterwards, whatever happens
+PATH="$RUNNER_ENV_VLLM/bin:$PATH" "$PYTHON" -m endpoint endpoint.json -- "$PYTHON" -m rag evaluate rag.json
+
+step judge
+PATH="$RUNNER_ENV_VLLM/bin:$PATH" "$PYTHON" -m endpoint judge-endpoint.json -- "$PYTHON" -m rag judge rag.json
 
 step done

@@ -1,0 +1,122 @@
+"""Labelled questions x variants of retrieval -> what each finds, how fast, and how it differs from the first."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from .. import labelled
+from ..config import Config, read_config
+from ..retrieve import Retriever
+from ..types import Hit, Problem
+from . import report
+from .beir import Questions, read
+from .measure import Scores, scores
+
+STDLIB = "stdlib"
+FIRST = "as written"
+CUTS = (1, 3, 5, 10)
+# several passages of one document count as one: more are looked at than documents are wanted
+PASSAGES_PER_DOCUMENT = 5
+WARM = 3  # questions before time is taken
+TOLD_S = 15.0
+
+
+@dataclass(frozen=True, slots=True)
+class Variant:
+    name: str
+    overrides: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    variant: Variant
+    ranked: dict[str, list[str]]  # question -> documents, best first
+    scores: Scores
+    times: dict[str, list[float]]  # stage -> milliseconds of each question
+
+
+def evaluate(file: Path) -> None:
+    """Raises Problem."""
+    from .index import indexed
+
+    config = read_config(file)
+    asked = labelled_questions(config)
+    with indexed(config, asked.folder) as (retriever, about):
+        outcomes = compare(retriever, asked, variants(config), cuts(config))
+        judged = _judged(config, retriever, asked)
+    report.write(config, asked, outcomes, about, judged)
+
+
+def labelled_questions(config: Config) -> Questions:
+    """Those of `evaluation.questions`: a BEIR folder, `stdlib`, or `stdlib:1000` for so many of its documents."""
+    given = config.evaluation.get("questions")
+    if not given:
+        raise Problem("the recipe has no `evaluation.questions`")
+    name, _, size = str(given).partition(":")
+    if name == STDLIB and (not size or size.isdigit()):
+        folder = config.folder / "questions"
+        labelled.write(folder, int(size) if size else None)
+    else:
+        folder = Path(given) if Path(given).is_absolute() else config.folder / given
+    return read(folder, config.evaluation.get("limit"), config.seed)
+
+
+def variants(config: Config) -> list[Variant]:
+    """The recipe's own retrieval first, then its `evaluation.variants`."""
+    return [Variant(FIRST, {}), *(Variant(v["name"], v["retrieval"]) for v in config.evaluation.get("variants") or [])]
+
+
+def cuts(config: Config) -> list[int]:
+    return sorted(config.evaluation.get("k") or CUTS)
+
+
+def compare(retriever: Retriever, asked: Questions, variants: Sequence[Variant], cuts: Sequence[int]) -> list[Outcome]:
+    return [_outcome(retriever, asked, variant, cuts) for variant in variants]
+
+
+def _outcome(retriever: Retriever, asked: Questions, variant: Variant, cuts: Sequence[int]) -> Outcome:
+    k = max(cuts) * PASSAGES_PER_DOCUMENT
+    # surroundings are for the model that answers: which documents are found is the same without them
+    overrides = {**variant.overrides, "expand": None}
+    for text in list(asked.texts.values())[:WARM]:
+        retriever.search(text, k, overrides=overrides)
+    ranked: dict[str, list[str]] = {}
+    times: dict[str, list[float]] = {}
+    told = time.monotonic()
+    for n, (question, text) in enumerate(asked.texts.items(), 1):
+        found = retriever.search(text, k, overrides=overrides)
+        ranked[question] = documents(found.hits)
+        for stage, ms in found.timings_ms.items():
+            times.setdefault(stage, []).append(ms)
+        if time.monotonic() - told > TOLD_S:
+            told = time.monotonic()
+            print(f"{variant.name}: {n} of {len(asked.texts)} questions", file=sys.stderr, flush=True)
+    return Outcome(variant, ranked, scores(ranked, asked.relevant, cuts), times)
+
+
+def documents(hits: Iterable[Hit]) -> list[str]:
+    """Each once, by its best passage."""
+    return list(dict.fromkeys(beir_id(hit.passage.document, hit.passage.meta) for hit in hits))
+
+
+def beir_id(document: str, meta: Mapping[str, Any]) -> str:
+    return str(meta.get("_id", document))
+
+
+def _judged(config: Config, retriever: Retriever, asked: Questions) -> dict[str, Any] | None:
+    if not config.evaluation.get("judge"):
+        return None
+    from .judged import judge
+
+    return judge(config, retriever, asked)
+
+
+def within(config: Config, folder: Path) -> Config:
+    """The same, over a BEIR folder's documents instead of the recipe's."""
+    source = {"path": str((folder / "corpus.jsonl").resolve()), "format": "jsonl"}
+    return replace(config, sources=[source], name=f"{config.name}-questions")
