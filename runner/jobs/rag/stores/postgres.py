@@ -21,7 +21,7 @@ from . import embedded, postgres_schema
 
 WAIT_S = 3.0  # for a connection, before the store counts as unavailable
 CONNECTIONS = 16
-DOCUMENT = "id, sha256, uri, title, mime, body, meta, pages"
+DOCUMENT = "id, uri, title, sha256, mime, body, meta, pages"
 PASSAGE = "id, document, ordinal, body, start_at, end_at, start_line, end_line, tokens, page, heading, parent, meta"
 
 
