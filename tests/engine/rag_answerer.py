@@ -59,7 +59,10 @@ def teach(folder: Path, answer: str) -> int:
         rows, labels = [], []
         for _ in range(BATCH):
             at = rng.randrange(len(text) - 2000)
-            asked = [{"role": "system", "content": text[at + 1000 : at + 1200]}, {"role": "user", "content": text[at : at + rng.randrange(30, 700)]}]
+            asked = [
+                {"role": "system", "content": text[at + 1000 : at + 1200]},
+                {"role": "user", "content": text[at : at + rng.randrange(30, 700)]},
+            ]
             said = tokenizer.apply_chat_template(asked, add_generation_prompt=True, tokenize=False)
             prompt = tokenizer(said, add_special_tokens=False)["input_ids"][-(LENGTH - len(wanted)) :]
             row = prompt + wanted

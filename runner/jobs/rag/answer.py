@@ -20,7 +20,7 @@ from .config import Config
 from .counting import Message, bound
 from .llm import Generator, Usage
 from .prompt import Limits, Prompt, Source, build
-from .types import Hit, Problem, Store, Vectors, Where
+from .types import Hit, Problem, Store, Vectors, Where, as_searched
 
 T = TypeVar("T")
 KEPT_SOURCES = 10_000
@@ -46,6 +46,7 @@ class Search(Protocol):
 
 class Embedder(Protocol):
     def passages(self, texts: list[str]) -> Vectors: ...
+    def queries(self, texts: list[str]) -> Vectors: ...
     def query(self, text: str) -> Vectors: ...
 
 
@@ -120,9 +121,10 @@ class Pipeline:
             question.text, question.k, question.where, question.overrides, history=question.earlier
         )
         timings = dict(found.timings_ms)
+        timings["retrieve"] = timings.pop("total", 0.0)
         began = time.perf_counter()
         sources = self._sources(found.hits)
-        best = self._best(question.text, found.hits)
+        best = self._best(question.text, found.hits, sources)
         timings["sources"] = _ms(began)
         return Retrieved(tuple(found.hits), sources, best, timings)
 
@@ -137,12 +139,13 @@ class Pipeline:
             known[name] = Source(document.title or name, document.uri) if document else Source(name, "")
         return {hit.passage.document: known[hit.passage.document] for hit in hits}
 
-    def _best(self, question: str, hits: list[Hit]) -> float:
+    def _best(self, question: str, hits: list[Hit], sources: Mapping[str, Source]) -> float:
         """Where words alone were searched for there is no cosine yet, and the best of what was found is compared."""
         known = [hit.scores["dense"] for hit in hits if "dense" in hit.scores]
         if known or not hits:
             return max(known, default=0.0)
-        vectors = self.embedder.passages([hit.passage.text for hit in hits[:3]])
+        near = [hit.passage for hit in hits[:3]]
+        vectors = self.embedder.passages([as_searched(sources[p.document].title, p.heading, p.text) for p in near])
         return float((vectors @ self.embedder.query(question)).max())
 
     async def answer(self, question: Question) -> AsyncIterator[Retrieved | Delta | Done]:
@@ -171,7 +174,7 @@ class Pipeline:
                 yield Delta(piece)
         finally:
             span.end()
-        checked = await self._timed("check", timings, self._check, text, prompt)
+        checked = await self._timed("check", timings, self._check, text, prompt, retrieved)
         usage.prompt = usage.prompt or prompt.tokens
         timings["total"] = _ms(began)
         yield Done(text, prompt.used, retrieved.sources, checked, usage, timings, retrieved.best, False)
@@ -194,9 +197,10 @@ class Pipeline:
         limits = Limits(generator.context_length - generator.max_tokens, count, special)
         return build(question.text, retrieved.hits, retrieved.sources, self.config.answer, limits, question.earlier)
 
-    def _check(self, text: str, prompt: Prompt) -> list[Checked]:
+    def _check(self, text: str, prompt: Prompt, retrieved: Retrieved) -> list[Checked]:
         told = self.config.answer
-        return check(text, prompt.used, self.embedder.passages, float(told["support_at"]), told["not_found"])
+        titles = {name: source.title for name, source in retrieved.sources.items()}
+        return check(text, prompt.used, titles, self.embedder, float(told["support_at"]), told["not_found"])
 
 
 def _ms(began: float) -> float:

@@ -25,6 +25,9 @@ class Batched:
     def passages(self, texts: list[str]) -> Vectors:
         return self.embedder.passages(texts)
 
+    def queries(self, texts: list[str]) -> Vectors:
+        return self.embedder.queries(texts)
+
     def query(self, text: str) -> Vectors:
         mine: Future[Vectors] = Future()
         with self._list:

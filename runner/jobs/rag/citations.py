@@ -8,15 +8,20 @@ sentence stands in the passage. That finds what was made up and what was put to 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
-from typing import Any
+from typing import Any, Protocol
 
-from .types import Hit, Vectors
+from .types import Hit, Vectors, as_searched
 
-# texts -> vectors of length 1
-Embed = Callable[[list[str]], Vectors]
+
+class Embedder(Protocol):
+    """Vectors of length 1."""
+
+    def passages(self, texts: list[str]) -> Vectors: ...
+    def queries(self, texts: list[str]) -> Vectors: ...
+
 
 SUPPORTED, UNSUPPORTED, INVENTED, UNCITED = "supported", "unsupported", "invented", "uncited"
 # not of an index into a list, as in `argv[1]`: code is masked, and outside of it a blank or a word stands before
@@ -91,15 +96,23 @@ def _sentence(answer: str, masked: str, start: int, end: int) -> Sentence | None
     return Sentence(start, start + length, re.sub(r"\s+([.,;:!?])", r"\1", text), tuple(dict.fromkeys(cited)))
 
 
-def check(answer: str, used: Sequence[Hit], embed: Embed, support_at: float, not_found: str = "") -> list[Checked]:
-    """`used` are the passages by their numbers, from 1. A sentence is as good as the best of its citations, and
-    invented where one of them is."""
+def check(
+    answer: str,
+    used: Sequence[Hit],
+    titles: Mapping[str, str],
+    embedder: Embedder,
+    support_at: float,
+    not_found: str = "",
+) -> list[Checked]:
+    """`used` are the passages by their numbers, from 1, `titles` those of their documents. A sentence is as good as the
+    best of its citations, and invented where one of them is."""
     found = [s for s in sentences(answer) if s.text != not_found.strip()]
     cited = sorted({n for s in found for n in s.cited if 1 <= n <= len(used)})
-    texts = [s.text for s in found if s.cited] + [used[n - 1].passage.text for n in cited]
-    vectors = iter(embed(texts)) if cited else iter(())
-    of_sentence = {s: next(vectors) for s in found if s.cited} if cited else {}
-    of_passage = {n: next(vectors) for n in cited}
+    # passages as they were embedded, whose vectors are known already
+    texts = [as_searched(titles[p.document], p.heading, p.text) for p in (used[n - 1].passage for n in cited)]
+    citing = [s for s in found if s.cited] if cited else []
+    of_sentence = dict(zip(citing, embedder.queries([s.text for s in citing]), strict=True))
+    of_passage = dict(zip(cited, embedder.passages(texts), strict=True))
     checked = []
     for s in found:
         citations = []
@@ -108,14 +121,15 @@ def check(answer: str, used: Sequence[Hit], embed: Embed, support_at: float, not
                 citations.append(Citation(n, INVENTED))
                 continue
             similarity = float(of_sentence[s] @ of_passage[n])
-            citations.append(_judged(n, s.text, used[n - 1], similarity, support_at))
+            title = titles[used[n - 1].passage.document]
+            citations.append(_judged(n, s.text, used[n - 1], title, similarity, support_at))
         if s.cited or len(words(s.text)) >= FEWEST_WORDS:
             checked.append(Checked(s, _state(citations), tuple(citations)))
     return checked
 
 
-def _judged(number: int, sentence: str, hit: Hit, similarity: float, support_at: float) -> Citation:
-    shown = f"{hit.passage.heading} {hit.shown or hit.passage.text}"
+def _judged(number: int, sentence: str, hit: Hit, title: str, similarity: float, support_at: float) -> Citation:
+    shown = as_searched(title, hit.passage.heading, hit.shown or hit.passage.text)
     mine, theirs = words(sentence), words(shown)
     overlap = len(mine & theirs) / len(mine) if mine else 0.0
     support = (similarity + overlap) / 2

@@ -29,7 +29,7 @@ from .service.telemetry import trace_to
 from .types import Problem, Unavailable
 
 # that answers under way have when it is asked to stop
-DRAIN_S = 20
+DRAIN_S = 15
 
 
 def main(argv: list[str]) -> int:
@@ -112,9 +112,13 @@ async def _end_open_pages(server: uvicorn.Server, page: Any) -> None:
 
 def _ingest(config: Config) -> Any:
     """Once more over the recipe's sources: what has changed goes in, what is gone goes out."""
-    from .ingest import ingest
 
-    return lambda: dataclasses.asdict(ingest(config))
+    def ingest() -> dict[str, Any]:
+        from .ingest import ingest as again
+
+        return dataclasses.asdict(again(config))
+
+    return ingest
 
 
 def _listen(host: str, port: int) -> socket.socket:

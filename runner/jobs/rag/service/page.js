@@ -22,11 +22,15 @@
   talk.setAttribute("role", "log");
   talk.setAttribute("aria-label", "Conversation");
   talk.setAttribute("aria-live", "polite");
-  let count = 0;
+  let count = 0, atEnd = true;
+  const root = document.scrollingElement;
+  // who reads further up is left there
+  window.addEventListener("scroll", () => { atEnd = root.scrollHeight - root.scrollTop - innerHeight < 80; }, { passive: true });
   new MutationObserver(() => {
     for (const id of open) { const found = document.getElementById(id); if (found && !found.open) found.open = true; }
     const turns = talk.querySelectorAll(".turn");
     if (turns.length > count) turns[turns.length - 1].scrollIntoView({ block: "start" });
+    else if (atEnd && turns.length) root.scrollTop = root.scrollHeight;
     count = turns.length;
   }).observe(talk, { childList: true, subtree: true });
 }

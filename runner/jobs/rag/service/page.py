@@ -28,7 +28,7 @@ from .shown import Turn, conversation
 
 HERE = Path(__file__).parent
 FONTS = ["system-ui", "sans-serif"]
-HELLO = "Answers come from the documents alone, and each sentence says from where."
+HELLO = "Each sentence says from which passage it comes; the number opens it."
 # how often a stream is shown anew
 EVERY_S = 0.08
 KEPT_TURNS = 30
@@ -36,7 +36,7 @@ KEPT_TURNS = 30
 
 def mount(app: FastAPI, service: Service, key: str | None) -> Any:
     """At `/`; returns Gradio's own application. Where there is a key the page asks for it, as any name's password."""
-    theme = gr.themes.Default(font=FONTS, font_mono=["ui-monospace", "monospace"], text_size=gr.themes.sizes.text_lg)
+    theme = gr.themes.Default(primary_hue="blue", font=FONTS, font_mono=["ui-monospace", "monospace"])
     gr.mount_gradio_app(
         app,
         blocks(service),
@@ -58,13 +58,17 @@ def mount(app: FastAPI, service: Service, key: str | None) -> Any:
 
 def blocks(service: Service) -> gr.Blocks:
     with gr.Blocks(title=service.name, analytics_enabled=False, fill_width=True) as page, gr.Column(elem_id="page"):
-        gr.HTML(f"<h1>{escape(service.name)}</h1><p>Ask the documents</p>", elem_id="head", js_on_load=None)
+        gr.HTML(
+            f"<h1>{escape(service.name)}</h1><p>Answers from its documents. Enter asks, Shift+Enter begins a new line.</p>",
+            elem_id="head",
+            js_on_load=None,
+        )
         talk = gr.HTML(conversation((), HELLO), elem_id="talk", js_on_load=None)
         turns = gr.State([])
         with gr.Column(elem_id="asking"):
             box = gr.Textbox(
                 label="Your question",
-                placeholder="Enter asks, Shift+Enter begins a new line",
+                placeholder="Ask the documents",
                 lines=1,
                 max_lines=6,
                 max_length=wire.LONGEST_QUESTION,
@@ -72,9 +76,9 @@ def blocks(service: Service) -> gr.Blocks:
                 elem_id="ask",
             )
             with gr.Row(elem_classes="buttons"):
-                ask = gr.Button("Ask", variant="primary")
-                stop = gr.Button("Stop")
-                clear = gr.Button("New conversation")
+                ask = gr.Button("Ask", variant="primary", min_width=90, scale=2)
+                stop = gr.Button("Stop", min_width=80, scale=1)
+                clear = gr.Button("Start anew", min_width=110, scale=1)
         private: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
         begun = gr.on(
             [box.submit, ask.click],

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from html import escape
 from typing import Any
 
@@ -16,11 +16,14 @@ from markdown_it import MarkdownIt
 from markdown_it.common.utils import escapeHtml
 
 from ..answer import Done
-from ..citations import INVENTED, UNCITED, UNSUPPORTED
+from ..citations import INVENTED, UNCITED, UNSUPPORTED, Checked
 from ..types import Hit
 from .wire import place
 
-_MARKER = re.compile(r"\[(\d{1,3})\]|\[(\d{1,3}(?:\s*[,;]\s*\d{1,3})+)\]")
+# of the characters that Unicode leaves to private use
+DOUBT = "\ue0d7"
+_ONE = re.compile(r"\[\d{1,3}(?:\s*[,;]\s*\d{1,3})*\]")
+_MARKER = re.compile(_ONE.pattern + DOUBT + "?")
 DOUBTS = {
     UNSUPPORTED: "the cited passage does not seem to say this",
     INVENTED: "this cites a passage that was never given",
@@ -38,7 +41,6 @@ class Turn:
     status: str = "Searching"
     done: Done | None = None
     failed: str = ""
-    marks: dict[int, str] = field(default_factory=dict)
 
 
 def conversation(turns: Sequence[Turn], hello: str) -> str:
@@ -50,7 +52,7 @@ def conversation(turns: Sequence[Turn], hello: str) -> str:
 def _turn(turn: Turn) -> str:
     n = turn.number
     busy = "true" if turn.done is None and not turn.failed else "false"
-    body = answer(turn.text, n, len(turn.done.used) if turn.done else 0)
+    body = answer(marked(turn.text, turn.done.checked if turn.done else ()), n, len(turn.done.used) if turn.done else 0)
     if not turn.text and busy == "true":
         body = f'<p class="waiting">{escape(turn.status)} …</p>'
     failed = f'<p class="failed">{escape(turn.failed)}</p>' if turn.failed else ""
@@ -59,6 +61,21 @@ def _turn(turn: Turn) -> str:
         f'<h2 class="question" id="q{n}"><span class="who">You asked: </span>{escape(turn.question)}</h2>'
         f'<div class="answer" aria-busy="{busy}">{body}{failed}</div>{_below(turn)}</article>'
     )
+
+
+def marked(text: str, checked: Sequence[Checked]) -> str:
+    """A sign behind each citation that its passage does not bear out; those that are there already are taken out."""
+    text = text.replace(DOUBT, " ")
+    made, at = "", 0
+    for row in checked:
+        doubted = {c.number for c in row.citations if c.state in DOUBTS}
+        made += text[at : row.sentence.start]
+        at = row.sentence.end
+        made += _ONE.sub(
+            lambda m, doubted=doubted: m[0] + (DOUBT if set(_numbers(m[0])) & doubted else ""),
+            text[row.sentence.start : at],
+        )
+    return made + text[at:]
 
 
 def answer(text: str, turn: int, passages: int) -> str:
@@ -71,17 +88,22 @@ def answer(text: str, turn: int, passages: int) -> str:
 def _cited(text: str, turn: int, passages: int) -> str:
     made, at = "", 0
     for match in _MARKER.finditer(text):
-        made += escapeHtml(text[at : match.start()])
-        numbers = [int(n) for n in re.findall(r"\d+", match[0])]
-        made += "".join(_link(n, turn, passages) for n in numbers)
+        made += escapeHtml(text[at : match.start()].rstrip(" "))
+        made += "".join(_link(n, turn, passages, match[0].endswith(DOUBT)) for n in _numbers(match[0]))
         at = match.end()
-    return made + escapeHtml(text[at:])
+    return made + escapeHtml(text[at:].replace(DOUBT, ""))
 
 
-def _link(number: int, turn: int, passages: int) -> str:
+def _numbers(marker: str) -> list[int]:
+    return [int(n) for n in re.findall(r"\d+", marker)]
+
+
+def _link(number: int, turn: int, passages: int, doubted: bool) -> str:
+    sign, said = ("?", ", doubtful") if doubted else ("", "")
+    kind = "cite doubt" if doubted else "cite"
     if 1 <= number <= passages:
-        return f'<a class="cite" href="#t{turn}p{number}" aria-label="passage {number}">{number}</a>'
-    return f'<span class="cite">[{number}]</span>'
+        return f'<a class="{kind}" href="#t{turn}p{number}" aria-label="passage {number}{said}">{number}{sign}</a>'
+    return f'<span class="{kind}">{number}{sign}</span>'
 
 
 def _below(turn: Turn) -> str:
@@ -113,7 +135,7 @@ def _passages(turn: Turn, done: Done) -> str:
 def _passage(turn: int, number: int, hit: Hit, done: Done) -> str:
     source = done.sources[hit.passage.document]
     cited = any(c.number == number for row in done.checked for c in row.citations)
-    heading = f" <span>{escape(hit.passage.heading)}</span>" if hit.passage.heading else ""
+    heading = f' <span class="heading">{escape(hit.passage.heading)}</span>' if hit.passage.heading else ""
     # an address of a document is told and not linked: it may be a file of the server's
     where = f'<p class="uri">{escape(source.uri)}, {place(hit)}{_scores(hit)}</p>'
     return (
