@@ -122,7 +122,7 @@ def main(argv: list[str]) -> None:
     about, rows = measure(sizes, out)
     print(
         f"{about['questions']} questions; of the largest index {about['real']:,} passages are docstrings of the "
-        f"standard library with vectors of all-MiniLM-L6-v2, {max(sizes) - about['real']:,} are made, their vectors too."
+        f"standard library with vectors of all-MiniLM-L6-v2, {max(sizes) - about['real']:,} are made, as are theirs."
     )
     print(table(rows))
     for row in rows:

@@ -15,12 +15,12 @@ from typing import Any
 
 import bm25s
 import numpy as np
-from rag import expand, labelled, lexical, rerank, words
+from rag import expand, lexical, rerank, words
 from rag.config import Config
-from rag.evaluate import beir, measure
 from rag.fuse import fuse
 from rag.retrieve import Retriever
-from rag.types import Passage, Problem
+from rag.types import Passage
+from rag_evaluation_facts import labelling, measuring, problem, reading
 from rag_memory import Memory, WordVectors
 
 TEXTS = {
@@ -49,14 +49,6 @@ def shelf() -> Memory:
 
 def names(found: Any) -> list[str]:
     return [hit.passage.id for hit in found.hits]
-
-
-def problem(call: Any) -> str:
-    try:
-        call()
-    except Problem as error:
-        return str(error)
-    return "no problem"
 
 
 def tokenizing() -> dict[str, Any]:
@@ -175,14 +167,16 @@ def asking() -> dict[str, Any]:
         return answered
 
     first = names(retriever(store, top_k=4, mode="bm25").search("thread wait"))
-    by = {"rerank": {"by": "generator", "top_n": 3}, "top_k": 4, "mode": "bm25"}
+    by = {"rerank": {"by": "generator", "depth": 3}, "top_k": 4, "mode": "bm25"}
     turned = retriever(store, ask("2, 99, 2 and 1. Ignore the rest"), **by).search("thread wait")
+    cut = retriever(store, ask("2"), **{**by, "rerank": {"by": "generator", "top_n": 1}}).search("thread wait")
     mute = names(retriever(store, ask("I would rather not"), **by).search("thread wait"))
     rewriting = {"rewrite": "generator", "top_k": 2, "mode": "bm25"}
     both = retriever(store, ask('"comma separated table"\n'), **rewriting).search("what reads it?")
     long = retriever(store, ask("x" * 500), **rewriting).search("lock")
     return {
-        "first": first, "turned": names(turned), "mute": mute, "reranked": turned.hits[0].ranks["rerank"],
+        "first": first, "turned": names(turned), "mute": mute, "cut": names(cut),
+        "reranked": turned.hits[0].ranks["rerank"],
         "questions": both.questions, "found": names(both), "too long": long.questions, "shown": seen[0],
     }  # fmt: skip
 
@@ -225,7 +219,7 @@ def crossing(folder: Path) -> dict[str, Any]:
         BertConfig(vocab_size=len(entries), num_labels=1, initializer_range=1.0, **size)
     ).save_pretrained(folder)
     question = "thread wait"
-    settings = {"mode": "bm25", "top_k": 3, "rerank": {"model": str(folder), "top_n": 3}}
+    settings = {"mode": "bm25", "top_k": 3, "rerank": {"model": str(folder)}}
     found = retriever(shelf(), **settings).search(question)
     texts = [hit.passage.text for hit in found.hits]
     expected = CrossEncoder(str(folder)).predict([(question, text) for text in texts])
@@ -236,60 +230,6 @@ def crossing(folder: Path) -> dict[str, Any]:
         "stage": "rerank" in found.timings_ms,
         "missing": problem(lambda: rerank.by_model(str(folder / "none"), question, texts)),
     }
-
-
-def measuring() -> dict[str, Any]:
-    relevant = {"q1": {"a": 1, "b": 2}, "q2": {"c": 1}, "q3": {"d": 1}}
-    ranked = {"q1": ["x", "b", "a"], "q2": ["c"]}
-    found = measure.scores(ranked, relevant, [1, 3])
-    rng = np.random.default_rng(0)
-    first = {str(n): float(v) for n, v in enumerate(rng.normal(0, 1, 200))}
-    second = {n: v + 0.5 + 0.1 * rng.normal() for n, v in first.items()}
-    return {
-        "scores": found,
-        "twice": problem(lambda: measure.scores({"q1": ["a", "a"]}, relevant, [1])),
-        "paired": measure.paired(first, second, 0),
-        "same": measure.paired(first, first, 0),
-    }
-
-
-def reading(folder: Path) -> dict[str, Any]:
-    (folder / "qrels").mkdir(parents=True)
-    missing = problem(lambda: beir.read(folder))
-    (folder / "corpus.jsonl").write_text('{"_id": "a", "title": "", "text": "A"}\n{"_id": "b", "text": "B"}\n')
-    (folder / "queries.jsonl").write_text("".join(f'{{"_id": "q{n}", "text": "t{n}"}}\n' for n in range(9)))
-    head = "query-id\tcorpus-id\tscore\n"
-    (folder / "qrels/test.tsv").write_text(head + "".join(f"q{n}\ta\t1\n" for n in range(8)) + "q0\tb\t0\n")
-    every, some = beir.read(folder), beir.read(folder, 3, 1)
-    (folder / "qrels/test.tsv").write_text(head + "q1\ta\n")
-    short = problem(lambda: beir.read(folder))
-    (folder / "qrels/test.tsv").write_text(head + "q1\tz\t1\n")
-    strange = problem(lambda: beir.read(folder))
-    return {
-        "every": list(every.texts), "relevant": every.relevant["q0"], "some": list(some.texts),
-        "problems": [p.replace(str(folder), "F") for p in (missing, short, strange)],
-    }  # fmt: skip
-
-
-def labelling(folder: Path) -> dict[str, Any]:
-    count, rules = labelled.write(folder, 1500)
-    asked = beir.read(folder)
-    rows = {row["_id"]: row for row in map(json.loads, (folder / "corpus.jsonl").read_text().splitlines())}
-    stem = words.stemmer("english")
-
-    def terms(text: str) -> set[str]:
-        return {t for raw in words.raw_words(text) for t in words.terms(raw, stem)}
-
-    named = told = 0
-    for name, text in asked.texts.items():
-        first = next(iter(asked.relevant[name]))
-        if asked.groups[name] == "summary":
-            named += bool(terms(text) & terms(rows[first]["title"]))
-            told += text.casefold() in " ".join(rows[first]["text"].casefold().split())
-    return {
-        "count": count, "rules": rules, "questions": len(asked.texts), "named": named, "told": told,
-        "known": all(d in rows for r in asked.relevant.values() for d in r),
-    }  # fmt: skip
 
 
 def main() -> None:

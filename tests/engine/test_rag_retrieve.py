@@ -111,6 +111,7 @@ def test_the_language_model_reranks_and_rewrites(facts: dict[str, Any]) -> None:
     found = facts["asking"]
     assert found["turned"] == [found["first"][1], found["first"][0], *found["first"][2:]]
     assert found["reranked"] == 1
+    assert found["cut"] == [found["first"][1]]
     assert found["mute"] == found["first"], "words without a number change nothing"
     assert found["questions"] == ["what reads it?", "comma separated table"]
     assert found["found"][0] == "csv"

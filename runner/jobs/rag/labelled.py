@@ -15,20 +15,19 @@ asked about goes by a digest of their names, so that the same Python gives the s
 from __future__ import annotations
 
 import argparse
-import ast
+import fnmatch
 import hashlib
 import json
 import re
-import sysconfig
 from collections import Counter, defaultdict
-from collections.abc import Iterator
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from .docstrings import Document, documents
+from .types import Problem
 from .words import STOPPED, raw_words, stemmer, terms
 
-WITHOUT = {"test", "tests", "idlelib", "lib2to3", "site-packages", "dist-packages", "__pycache__"}
-LEAST_WORDS = 5
 # of a question, that say something
 LEAST_TELLING = 4
 # of a hundred documents that a rule fits, so many are asked about
@@ -65,46 +64,11 @@ _RAISED = re.compile(
 
 
 @dataclass(frozen=True, slots=True)
-class Document:
-    id: str
-    title: str
-    text: str
-
-
-@dataclass(frozen=True, slots=True)
 class Question:
     id: str
     text: str
     rule: str
     answers: tuple[str, ...]
-
-
-def documents() -> list[Document]:
-    """Of every module of this Python, by name."""
-    root = Path(sysconfig.get_paths()["stdlib"])
-    files = [f for f in root.rglob("*.py") if not WITHOUT & set(f.relative_to(root).parts) and not f.is_symlink()]
-    found = []
-    for file in sorted(files, key=lambda f: f.relative_to(root).as_posix()):
-        name = file.relative_to(root).with_suffix("").as_posix().replace("/", ".").removesuffix(".__init__")
-        try:
-            tree = ast.parse(file.read_bytes())
-        except (SyntaxError, ValueError):
-            continue  # a template, or of another version
-        for title, text in _docstrings(tree, name):
-            # of two equal names (overloads, branches) the first; a title alone says no more than the title
-            if len(text.split()) >= LEAST_WORDS:
-                found.append(Document(title, title, text))
-    return list({each.id: each for each in reversed(found)}.values())[::-1]
-
-
-def _docstrings(node: ast.AST, name: str) -> Iterator[tuple[str, str]]:
-    if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)):
-        text = ast.get_docstring(node)
-        if text:
-            yield name, text
-    for child in ast.iter_child_nodes(node):
-        named = isinstance(child, (ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef))
-        yield from _docstrings(child, f"{name}.{child.name}" if named else name)
 
 
 def make(found: list[Document]) -> tuple[list[Document], list[Question]]:
@@ -242,7 +206,7 @@ def part(found: list[Document], passages: int | None) -> list[Document]:
         return found
     modules: dict[str, list[Document]] = defaultdict(list)
     for each in found:
-        modules[each.title.split(".")[0]].append(each)
+        modules[_top(each.module)].append(each)
     taken: list[Document] = []
     for name in sorted(modules, key=lambda name: hashlib.sha256(name.encode()).digest()):
         if len(taken) + len(modules[name]) <= passages:
@@ -250,15 +214,34 @@ def part(found: list[Document], passages: int | None) -> list[Document]:
     return taken
 
 
-def write(folder: Path, passages: int | None = None) -> tuple[int, Counter[str]]:
-    """corpus.jsonl, queries.jsonl and qrels/test.tsv; how many documents, and how many questions of each rule."""
-    kept, questions = make(part(documents(), passages))
+def write(
+    folder: Path,
+    passages: int | None = None,
+    include: Sequence[str] | None = None,
+    exclude: Sequence[str] | None = None,
+) -> tuple[int, Counter[str]]:
+    """corpus.jsonl, queries.jsonl and qrels/test.tsv; how many documents, and how many questions of each rule.
+
+    `include` and `exclude` are globs of modules, by their own name or that of their package. Raises Problem.
+    """
+    found = [d for d in documents() if _named(d, include or ["*"]) and not _named(d, exclude or [])]
+    kept, questions = make(part(found, passages))
+    if not questions:
+        raise Problem(f"no questions can be made from {len(kept)} docstrings; name more modules")
     (folder / "qrels").mkdir(parents=True, exist_ok=True)
     _lines(folder / "corpus.jsonl", [{"_id": d.id, "title": d.title, "text": d.text} for d in kept])
     _lines(folder / "queries.jsonl", [{"_id": q.id, "text": q.text, "metadata": {"rule": q.rule}} for q in questions])
     rows = [f"{q.id}\t{answer}\t1\n" for q in questions for answer in q.answers]
     (folder / "qrels/test.tsv").write_text("query-id\tcorpus-id\tscore\n" + "".join(rows))
     return len(kept), Counter(q.rule for q in questions)
+
+
+def _named(document: Document, globs: Sequence[str]) -> bool:
+    return any(fnmatch.fnmatchcase(name, glob) for glob in globs for name in (document.module, _top(document.module)))
+
+
+def _top(module: str) -> str:
+    return module.partition(".")[0]
 
 
 def _lines(file: Path, rows: list[dict[str, object]]) -> None:
@@ -270,9 +253,9 @@ def main() -> None:
     parser.add_argument("out", type=Path)
     parser.add_argument("--passages", type=int, help="about so many documents, of whole modules; all when left out")
     given = parser.parse_args()
-    documents, rules = write(given.out, given.passages)
+    count, rules = write(given.out, given.passages)
     told = ", ".join(f"{count} {rule}" for rule, count in sorted(rules.items()))
-    print(f"{documents} documents, {sum(rules.values())} questions: {told}")
+    print(f"{count} documents, {sum(rules.values())} questions: {told}")
 
 
 if __name__ == "__main__":

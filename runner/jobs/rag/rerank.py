@@ -10,8 +10,8 @@ from typing import Any
 from .types import Problem
 
 Ask = Callable[[list[dict[str, str]]], str]
-# passages that are read again, where a recipe doesn't say
-TOP_N = 8
+# passages that are read again, where a recipe doesn't say: a cross-encoder reads each, a language model all at once
+DEPTH = {"model": 50, "generator": 20}
 PAIR_TOKENS = 512
 BATCH = 32
 # of each passage, for the language model

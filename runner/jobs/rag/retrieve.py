@@ -15,7 +15,7 @@ from .config import Config
 from .fuse import Found as Candidate
 from .fuse import fuse
 from .lexical import Lexical, Settings
-from .rerank import TOP_N, Ask, by_generator, by_model
+from .rerank import DEPTH, Ask, by_generator, by_model
 from .rewrite import rewrite
 from .types import Hit, Passage, Problem, Store, Vectors, Where
 
@@ -143,7 +143,7 @@ class Retriever:
         self, question: str, fused: list[Candidate], settings: dict[str, Any], times: dict[str, float]
     ) -> list[Hit]:
         rerank, k = settings["rerank"], settings["top_k"]
-        again = (rerank.get("top_n") or TOP_N) if rerank else 0
+        again = (rerank.get("depth") or DEPTH["model" if rerank.get("model") else "generator"]) if rerank else 0
         # more than are wanted where some will be seen to be parts of others
         with timed(times, "fetch"):
             hits = list(self._fetched(fused, max(again, k if settings["expand"] is None else 3 * k)))
@@ -151,6 +151,7 @@ class Retriever:
             # those that are not read again stay behind those that are
             with timed(times, "rerank"):
                 hits = [*self._reranked(question, hits[:again], rerank), *hits[again:]]
+            k = min(k, rerank.get("top_n") or k)
         if settings["expand"] is None:
             return hits[:k]
         with timed(times, "expand"):

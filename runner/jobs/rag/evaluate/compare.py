@@ -11,9 +11,10 @@ from typing import Any
 
 from .. import labelled
 from ..config import Config, read_config
-from ..retrieve import Retriever
+from ..retrieve import Retriever, settled
 from ..types import Hit, Problem
 from . import report
+from .answered import answer
 from .beir import Questions, read
 from .measure import Scores, scores
 
@@ -48,19 +49,22 @@ def evaluate(file: Path) -> None:
     asked = labelled_questions(config)
     with indexed(config, asked.folder) as (retriever, about):
         outcomes = compare(retriever, asked, variants(config), cuts(config))
-        judged = _judged(config, retriever, asked)
-    report.write(config, asked, outcomes, about, judged)
+        if config.evaluation.get("judge"):
+            answer(config, retriever, asked)
+    report.write(config, asked, outcomes, about)
 
 
 def labelled_questions(config: Config) -> Questions:
-    """Those of `evaluation.questions`: a BEIR folder, `stdlib`, or `stdlib:1000` for so many of its documents."""
+    """Those of `evaluation.questions`: a BEIR folder; or `stdlib`, made from those modules that the recipe indexes, and
+    `stdlib:1000` for so many of their documents."""
     given = config.evaluation.get("questions")
     if not given:
         raise Problem("the recipe has no `evaluation.questions`")
     name, _, size = str(given).partition(":")
     if name == STDLIB and (not size or size.isdigit()):
         folder = config.folder / "questions"
-        labelled.write(folder, int(size) if size else None)
+        shelf: dict[str, Any] = next((source for source in config.sources if source.get("stdlib")), {})
+        labelled.write(folder, int(size) if size else None, shelf.get("include"), shelf.get("exclude"))
     else:
         folder = Path(given) if Path(given).is_absolute() else config.folder / given
     return read(folder, config.evaluation.get("limit"), config.seed)
@@ -83,6 +87,9 @@ def _outcome(retriever: Retriever, asked: Questions, variant: Variant, cuts: Seq
     k = max(cuts) * PASSAGES_PER_DOCUMENT
     # surroundings are for the model that answers: which documents are found is the same without them
     overrides = {**variant.overrides, "expand": None}
+    rerank = settled(retriever.settings, overrides)["rerank"]
+    if rerank:
+        overrides["rerank"] = {**rerank, "top_n": None}  # what is not kept has a rank all the same
     for text in list(asked.texts.values())[:WARM]:
         retriever.search(text, k, overrides=overrides)
     ranked: dict[str, list[str]] = {}
@@ -106,14 +113,6 @@ def documents(hits: Iterable[Hit]) -> list[str]:
 
 def beir_id(document: str, meta: Mapping[str, Any]) -> str:
     return str(meta.get("_id", document))
-
-
-def _judged(config: Config, retriever: Retriever, asked: Questions) -> dict[str, Any] | None:
-    if not config.evaluation.get("judge"):
-        return None
-    from .judged import judge
-
-    return judge(config, retriever, asked)
 
 
 def within(config: Config, folder: Path) -> Config:

@@ -22,17 +22,14 @@ if TYPE_CHECKING:
     from .compare import Outcome
 
 FORMAT = 1
+RESULTS = "results"
 STAGES = ("rewrite", "embed", "lexical", "dense", "fuse", "fetch", "rerank", "total")
 
 
-def write(
-    config: Config, asked: Questions, outcomes: Sequence[Outcome], about: dict[str, Any], judged: dict[str, Any] | None
-) -> dict[str, Any]:
-    summary = summarise(config, asked, outcomes, about, judged)
-    folder = config.folder / "results"
+def write(config: Config, asked: Questions, outcomes: Sequence[Outcome], about: dict[str, Any]) -> dict[str, Any]:
+    summary = summarise(config, asked, outcomes, about)
+    folder = config.folder / RESULTS
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "summary.json").write_text(json.dumps(summary, indent=1, ensure_ascii=False) + "\n")
-    (folder / "table.md").write_text(table(summary))
     with (folder / "samples.jsonl").open("w") as samples:
         for question, text in asked.texts.items():
             row = {
@@ -42,19 +39,25 @@ def write(
                 "found": {o.variant.name: o.ranked[question][: max(summary["k"])] for o in outcomes},
             }
             samples.write(json.dumps(row, ensure_ascii=False) + "\n")
+    publish(config, summary)
+    return summary
+
+
+def publish(config: Config, summary: dict[str, Any]) -> None:
+    """By the evaluation, and once more when its answers are judged."""
+    folder = config.folder / RESULTS
+    (folder / "summary.json").write_text(json.dumps(summary, indent=1, ensure_ascii=False) + "\n")
+    (folder / "table.md").write_text(table(summary))
     told = {f"score/{v['name']}/{m}": value for v in summary["variants"] for m, value in v["metrics"].items()}
-    if judged:
+    if judged := summary["judge"]:
         told |= {f"score/judge/{name}": judged[name] for name in ("faithfulness", "relevance")}
     with (config.folder / "metrics.jsonl").open("a") as metrics:
         metrics.write(json.dumps({"time": time.time(), **told, "headline": headline(summary)}) + "\n")
     print(table(summary), flush=True)
     print(headline(summary), flush=True)
-    return summary
 
 
-def summarise(
-    config: Config, asked: Questions, outcomes: Sequence[Outcome], about: dict[str, Any], judged: dict[str, Any] | None
-) -> dict[str, Any]:
+def summarise(config: Config, asked: Questions, outcomes: Sequence[Outcome], about: dict[str, Any]) -> dict[str, Any]:
     cuts = sorted({int(name.partition("@")[2]) for name in outcomes[0].scores})
     main = f"ndcg@{10 if 10 in cuts else cuts[-1]}"
     price = config.evaluation.get("price_per_hour")
@@ -88,7 +91,7 @@ def summarise(
         "headline": main,
         "price_per_hour": price,
         "variants": told,
-        "judge": judged,
+        "judge": None,
     }
 
 
@@ -99,7 +102,7 @@ def headline(summary: dict[str, Any]) -> str:
     words.append(f"p95 {first['latency_ms']['total']['p95']:.1f} ms")
     if best is not first:
         words.append(f"best {best['name']} {best['metrics'][metric]:.3f}")
-    if summary["judge"]:
+    if summary["judge"] and summary["judge"]["faithfulness"] is not None:
         words.append(f"faithful {summary['judge']['faithfulness']:.2f}")
     return ", ".join(words)
 
@@ -129,7 +132,18 @@ def table(summary: dict[str, Any]) -> str:
             stages.append([stage, *(f"{c['p50']:.1f} / {c['p95']:.1f} / {c['p99']:.1f}" if c else "" for c in cells)])
     asked = summary["questions"]
     about = f"{asked['n']} questions over {asked['documents']} documents.\n\n"
-    return about + _rows(rows) + "\n" + _rows(stages)
+    return about + _rows(rows) + "\n" + _rows(stages) + _judged(summary["judge"])
+
+
+def _judged(judge: dict[str, Any] | None) -> str:
+    if judge is None:
+        return ""
+    rows = [["answers, judged", "mean (95%)", "unread"], ["---"] * 3]
+    for name in ("faithfulness", "relevance"):
+        value, low, high = (judge[f"{name}{part}"] for part in ("", "_low", "_high"))
+        mean = "" if value is None else f"{value:.3f} ({low:.3f} to {high:.3f})"
+        rows.append([name, mean, str(judge[f"{name}_unread"])])
+    return f"\n{judge['n']} answers, {judge['abstained']} of them that it is not in the documents.\n\n" + _rows(rows)
 
 
 def _rows(rows: list[list[str]]) -> str:
