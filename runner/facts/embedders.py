@@ -20,9 +20,15 @@ class Embedder:
 
     parameters: int
     dimension: int
+    vocab_size: int
     max_length: int
     query_prefix: str = ""
     passage_prefix: str = ""
+
+    @property
+    def multiplied(self) -> int:
+        """Parameters that every token is multiplied with: all but the table that tokens are looked up in."""
+        return self.parameters - self.vocab_size * self.dimension
 
 
 @cache
@@ -38,12 +44,12 @@ def find_embedder(name: str, root: Path | None = None) -> Embedder | None:
 
 def _local(folder: Path) -> Embedder | None:
     config, own = _read(folder / "config.json"), _read(folder / "sentence_bert_config.json")
-    width = config.get("hidden_size")
+    width, words = config.get("hidden_size"), config.get("vocab_size")
     positions = own.get("max_seq_length") or config.get("max_position_embeddings")
-    if not isinstance(width, int) or not isinstance(positions, int):
+    if not isinstance(width, int) or not isinstance(words, int) or not isinstance(positions, int):
         return None
     try:
-        return Embedder(architecture_of(config).parameters, width, positions)
+        return Embedder(architecture_of(config).parameters, width, words, positions)
     except ValueError:
         return None
 

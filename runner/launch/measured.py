@@ -14,6 +14,8 @@ from runner.launch.local import Ended
 from runner.plan.as_json import estimates
 from runner.plan.bench import KIND as BENCH
 from runner.plan.bench import plan_bench, predicted_cells
+from runner.plan.rag import KIND as RAG
+from runner.plan.rag import plan_rag, predicted_run
 from runner.plan.types import Plan
 from runner.project import Project
 from runner.recipe.artifacts import MODEL_KEYS
@@ -33,7 +35,12 @@ SHOWN = {
     "speed.step_s": ("step", "s"),
     "time.steps": ("steps", ""),
     "time.hours": ("time", "h"),
+    "index.passages": ("passages", ""),
+    "index.gib": ("index", "GiB"),
+    "ingest.passages_per_s": ("embedding", "passages/s"),
 }
+# in the files that a run of kind `rag` leaves
+INDEX, INGEST = "index", "ingest.json"
 
 
 def foreseen(recipe: Recipe) -> Plan | None:
@@ -43,7 +50,7 @@ def foreseen(recipe: Recipe) -> Plan | None:
     from runner.plan.make import make_plan
     from runner.plan.reading import Unplannable
 
-    if recipe.kind == BENCH or not has_plan(recipe.kind):
+    if recipe.kind in (BENCH, RAG) or not has_plan(recipe.kind):
         return None
     try:
         return make_plan(recipe)
@@ -51,8 +58,10 @@ def foreseen(recipe: Recipe) -> Plan | None:
         return None
 
 
-def foreseen_cells(project: Project, recipe: Recipe) -> dict[str, Any] | None:
-    """What a benchmark's cells should come to, for its own table; None of another kind."""
+def foreseen_otherwise(project: Project, recipe: Recipe) -> dict[str, Any] | None:
+    """What a benchmark's cells should come to, for its own table, and what an index should; None of another kind."""
+    if recipe.kind == RAG:
+        return predicted_run(plan_rag(project, recipe))
     return {"cells": predicted_cells(plan_bench(project, recipe))} if recipe.kind == BENCH else None
 
 

@@ -58,8 +58,7 @@ def _shown(facts: Facts) -> int:
     if expand == "parent":
         return int(facts.get("chunking.parent_size") or size)
     if expand == "window":
-        each = size if facts.get("chunking.splitter") != "window" else 32
-        return each * (1 + 2 * value(facts, "retrieval.window"))
+        return size * (1 + 2 * value(facts, "retrieval.window"))
     return size
 
 

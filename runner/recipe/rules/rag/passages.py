@@ -26,18 +26,20 @@ def embedder(facts: Facts) -> Embedder | None:
     return find_embedder(str(facts.get("embedding.model") or default), facts.root)
 
 
-@rule("R971", "passages longer than the embedding model reads", source=_TRUNCATED)
+@rule("R971", "passages longer than the embedding model reads", source=_TRUNCATED, severity="warning")
 def truncated(facts: Facts) -> Iterator[Diagnostic]:
-    """An embedding model reads so many tokens and drops the rest without a word: the vector knows nothing of a
-    passage's end, and no question about it finds it. `max_length` can be no more than the model was trained for.
+    """An embedding model reads so many tokens and drops the rest without a word, so that no question finds a passage's
+    end. Passages are therefore cut at what it reads, whatever `chunk_size` says; and beyond what the model was trained
+    for, `max_length` gives vectors that mean less.
     """
     known, longest = embedder(facts), value(facts, "embedding.max_length")
     if known is not None and longest > known.max_length:
         yield facts.report(
             "R971",
             "embedding.max_length",
-            f"the embedding model reads {known.max_length:,} tokens, `max_length` asks for {longest:,}",
+            f"the embedding model was trained to read {known.max_length:,} tokens, `max_length` asks for {longest:,}",
             help=f"set `max_length: {known.max_length}`",
+            severity="warning",
         )
         return
     size = value(facts, "chunking.chunk_size")
@@ -47,9 +49,10 @@ def truncated(facts: Facts) -> Iterator[Diagnostic]:
         yield facts.report(
             "R971",
             "chunking.chunk_size",
-            f"passages have up to {size:,} tokens, and the embedding model reads {longest:,}",
-            note="the rest of a passage would be cut off without a word",
+            f"passages of {size:,} tokens are asked for, and the embedding model reads {longest:,}",
+            note="they are cut at what it reads: the rest of a longer one would be dropped without a word",
             help=f"set `chunk_size: {longest}`{more}",
+            severity="warning",
         )
 
 
@@ -76,7 +79,7 @@ def overlap(facts: Facts) -> Iterator[Diagnostic]:
 @rule("R973", "surroundings that there are not", source=_PARENTS)
 def surroundings(facts: Facts) -> Iterator[Diagnostic]:
     """A parent is what passages are cut from, so it is larger than they are; `expand: parent` shows it, and needs to
-    know its size. Sentences that are passages by themselves (`splitter: window`) say little without their neighbours.
+    know its size.
     """
     size, parent = value(facts, "chunking.chunk_size"), facts.get("chunking.parent_size")
     if parent is not None and parent <= size:
@@ -96,14 +99,6 @@ def surroundings(facts: Facts) -> Iterator[Diagnostic]:
                 "`expand: parent` has no larger passages to show",
                 help=f"add `chunking.parent_size: {4 * size}`, or use `expand: window`",
             )
-    if facts.get("chunking.splitter") == "window" and facts.get("retrieval.expand") is None and facts.has("generator"):
-        yield facts.report(
-            "R973",
-            "chunking.splitter",
-            "single sentences are shown to the language model without what stands around them",
-            help="add `retrieval: {expand: window, window: 2}`",
-            severity="warning",
-        )
 
 
 @rule(
