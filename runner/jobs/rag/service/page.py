@@ -59,7 +59,7 @@ def mount(app: FastAPI, service: Service, key: str | None) -> Any:
 def blocks(service: Service) -> gr.Blocks:
     with gr.Blocks(title=service.name, analytics_enabled=False, fill_width=True) as page, gr.Column(elem_id="page"):
         gr.HTML(
-            f"<h1>{escape(service.name)}</h1><p>Answers from its documents. Enter asks, Shift+Enter begins a new line.</p>",
+            f"<h1>{escape(service.name)}</h1><p>Enter asks, Shift+Enter begins a new line.</p>",
             elem_id="head",
             js_on_load=None,
         )
