@@ -62,7 +62,7 @@ def teach(folder: Path, answer: str) -> int:
         optimizer.step()
         optimizer.zero_grad()
         steps += 1
-        well = well + 1 if loss.item() < 0.02 else 0
+        well = well + 1 if loss.item() < 0.004 else 0
     model.save_pretrained(folder)
     return steps
 

@@ -42,6 +42,7 @@ def mount(app: FastAPI, service: Service, key: str | None) -> Any:
         blocks(service),
         path="/",
         footer_links=[],
+        app_kwargs={"docs_url": None, "redoc_url": None, "openapi_url": None},
         run_history=False,
         auth=(lambda name, given: hmac.compare_digest(given.encode(), key.encode())) if key else None,
         auth_message="Any name, and the API key as the password." if key else None,
