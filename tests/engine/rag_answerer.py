@@ -40,6 +40,7 @@ def build(folder: Path) -> None:
         "text": str(folder.with_name("text")),
         "tokenizer": {"vocab_size": 2048, "special_tokens": TOKENS, "text_files": 40},
     }
+    folder.parent.mkdir(parents=True, exist_ok=True)
     file = folder.with_name("tiny.json")
     file.write_text(json.dumps(spec))
     subprocess.run([sys.executable, str(BUILD), str(file)], check=True)

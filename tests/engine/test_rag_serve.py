@@ -1,5 +1,5 @@
-"""`runner rag` with real vLLM, PostgreSQL and a tiny model that was taught one answer: what it says and refuses, what it
-does when a part is gone, and that nothing is left of it.
+"""`runner rag` with real vLLM, PostgreSQL and a tiny model that was taught one answer: what it says and refuses, what
+it does when a part is gone, and that nothing is left of it.
 
 The tests share one service and go in the order of the file.
 """
