@@ -141,6 +141,35 @@ async def streams() -> dict[str, Any]:
     return {"said": dict(collections.Counter(said)), "slowest_first_s": max(firsts, default=0)}
 
 
+async def minute() -> dict[str, Any]:
+    """32 streams all the time, for NUMBER seconds."""
+    many = AsyncOpenAI(base_url=f"{URL}/v1", api_key=KEY, max_retries=0, timeout=120)
+    end, firsts, wholes, said = time.monotonic() + NUMBER, [], [], collections.Counter()
+
+    async def work() -> None:
+        while time.monotonic() < end:
+            began, text = time.monotonic(), ""
+            try:
+                async for chunk in await many.chat.completions.create(model=MODEL, messages=asked(KNOWN), stream=True):
+                    for choice in chunk.choices:
+                        if choice.delta.content and not text:
+                            firsts.append(time.monotonic() - began)
+                        text += choice.delta.content or ""
+            except Exception as error:  # each of them counts
+                text = repr(error)
+            wholes.append(time.monotonic() - began)
+            said[text] += 1
+
+    await asyncio.gather(*(work() for _ in range(32)))
+    parts = {"first": firsts, "whole": wholes}
+    quantiles = {
+        name: {f"p{p}": round(sorted(times)[min(len(times) - 1, len(times) * p // 100)], 3) for p in (50, 95, 99)}
+        for name, times in parts.items()
+        if times
+    }
+    return {"said": dict(said), "seconds": quantiles}
+
+
 async def flood() -> dict[str, Any]:
     """NUMBER at once, which is more than it lets wait."""
     async with httpx.AsyncClient(base_url=URL, headers=plain.headers, timeout=120, limits=httpx.Limits()) as many:
@@ -204,6 +233,7 @@ TASKS = {
     "routes": routes,
     "ingest": ingest,
     "streams": lambda: asyncio.run(streams()),
+    "minute": lambda: asyncio.run(minute()),
     "flood": lambda: asyncio.run(flood()),
     "load": lambda: asyncio.run(load()),
     "hangup": hangup,

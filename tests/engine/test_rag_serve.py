@@ -8,10 +8,15 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
+import threading
+import urllib.error
+import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -61,6 +66,7 @@ generator:
 service:
   max_concurrent: 16
   max_waiting: 32
+  otlp_endpoint: http://127.0.0.1:{collector}
 """
 
 
@@ -70,6 +76,7 @@ class Town(Smoke):
 
     rag: Environment
     port: int
+    spans: list[bytes]
 
     @property
     def env(self) -> dict[str, str]:
@@ -116,12 +123,28 @@ class Town(Smoke):
 
 
 @pytest.fixture(scope="module")
-def town(tmp_path_factory: pytest.TempPathFactory) -> Town:
+def town(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Town]:
+    spans: list[bytes] = []
+
+    class Collector(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            spans.append(self.rfile.read(int(self.headers["Content-Length"])))
+            self.send_response(200)
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None: ...
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Collector) as collector:
+        threading.Thread(target=collector.serve_forever, daemon=True).start()
+        yield make_town(tmp_path_factory.mktemp("town"), spans, collector.server_address[1])
+        collector.shutdown()
+
+
+def make_town(root: Path, spans: list[bytes], collector: int) -> Town:
     """Not ingested yet; with a model that says SAID, whatever it is asked."""
     rag, vllm = environment("rag"), environment("vllm")
     for env in (rag, vllm):
         ensure(env, lambda progress: None)
-    root = tmp_path_factory.mktemp("town")
     (root / "artifacts").mkdir()
     (root / "docs").mkdir()
     for name, text in DOCUMENTS.items():
@@ -136,8 +159,8 @@ def town(tmp_path_factory: pytest.TempPathFactory) -> Town:
     assert made.returncode == 0, made.stderr[-2000:]
     recipe = root / "recipes" / f"{NAME}.yaml"
     recipe.parent.mkdir(parents=True)
-    recipe.write_text(RECIPE.format(model=root / "models" / "town"))
-    return Town(Project(root), rag, three_ports())
+    recipe.write_text(RECIPE.format(model=root / "models" / "town", collector=collector))
+    return Town(Project(root), rag, three_ports(), spans)
 
 
 @pytest.fixture(scope="module")
@@ -208,6 +231,11 @@ def test_the_official_client(town: Town, service: subprocess.Popen[str]) -> None
     assert "there is room for 944" in refused["long"][1]
 
 
+def test_spans_of_an_answer_are_traced(town: Town, service: subprocess.Popen[str]) -> None:
+    eventually(lambda: all(any(name in body for body in town.spans) for name in (b"retrieve", b"generate", b"check")))
+    assert not any(b"harbour" in body for body in town.spans), "what was asked and answered stays here"
+
+
 def test_routes_are_closed_but_for_those_that_say_nothing(town: Town, service: subprocess.Popen[str]) -> None:
     found = town.asked("routes")
     assert "rye bread" in found["first"]["text"]
@@ -229,6 +257,16 @@ def test_routes_are_closed_but_for_those_that_say_nothing(town: Town, service: s
         'rag_up{part="store"} 1.0',
     ):
         assert line in found["metrics"], line
+
+
+def test_the_page_asks_for_the_key_and_loads_nothing_from_elsewhere(town: Town, service: subprocess.Popen[str]) -> None:
+    with urllib.request.urlopen(f"http://127.0.0.1:{town.port}/", timeout=30) as came:
+        page, policy = came.read().decode(), came.headers["content-security-policy"]
+    assert '<html\n\tlang="en"' in page
+    assert '"auth_required":true' in page.replace(" ", "")
+    assert re.findall(r"<(?:script|link|img)[^>]+(?:src|href)=[\"']?(?:https?:)?//", page) == []
+    assert "'self'" in policy
+    assert "http" not in policy
 
 
 def test_a_document_is_sent_in_and_taken_out(town: Town, service: subprocess.Popen[str]) -> None:
@@ -288,9 +326,6 @@ def test_the_model_dies_and_is_started_again(town: Town, service: subprocess.Pop
 
 
 def health(town: Town) -> tuple[int, str]:
-    import urllib.error
-    import urllib.request
-
     try:
         with urllib.request.urlopen(f"http://127.0.0.1:{town.port}/health", timeout=30) as came:
             return came.status, came.read().decode()
