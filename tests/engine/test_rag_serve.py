@@ -66,7 +66,7 @@ generator:
 service:
   max_concurrent: 16
   max_waiting: 32
-  otlp_endpoint: http://127.0.0.1:{collector}
+  otlp_endpoint: {collector}
 """
 
 
@@ -136,11 +136,11 @@ def town(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Town]:
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Collector) as collector:
         threading.Thread(target=collector.serve_forever, daemon=True).start()
-        yield make_town(tmp_path_factory.mktemp("town"), spans, collector.server_address[1])
+        yield make_town(tmp_path_factory.mktemp("town"), spans, f"http://127.0.0.1:{collector.server_address[1]}")
         collector.shutdown()
 
 
-def make_town(root: Path, spans: list[bytes], collector: int) -> Town:
+def make_town(root: Path, spans: list[bytes], collector: str) -> Town:
     """Not ingested yet; with a model that says SAID, whatever it is asked."""
     rag, vllm = environment("rag"), environment("vllm")
     for env in (rag, vllm):
