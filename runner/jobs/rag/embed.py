@@ -28,6 +28,8 @@ class Embedder:
         self.batch_size = int(settings.get("batch_size") or 64)
         self.normalize = bool(settings.get("normalize", True))
         self.prefixes = {"passage": settings.get("passage_prefix") or "", "query": settings.get("query_prefix") or ""}
+        # what the tokenizer puts around a text, and the prefix before it
+        self.special = self.tokenizer.num_special_tokens_to_add(False) + self.count(self.prefixes["passage"])
         self.identity = (
             f"{self.model.name} {self.model.digest[:16]}, {self.max_length} tokens, "
             f"prefix {self.prefixes['passage']!r}, {'normalized' if self.normalize else 'as it is'}"

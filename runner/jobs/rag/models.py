@@ -1,4 +1,4 @@
-"""The name of an embedding model -> its folder, digest, dimension and tokenizer, without torch; refuses what isn't there."""
+"""An embedding model's name -> its folder, digest, dimension, tokenizer, without torch; refuses what isn't there."""
 
 from __future__ import annotations
 

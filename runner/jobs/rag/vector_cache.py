@@ -39,7 +39,7 @@ class VectorCache:
             for at in range(0, len(wanted), AT_ONCE):
                 part = wanted[at : at + AT_ONCE]
                 marks = ",".join("?" * len(part))
-                rows = self._base.execute(f"select key, vector from vector where key in ({marks})", part)
+                rows = self._base.execute(f"select key, vector from vector where key in ({marks})", part)  # noqa: S608
                 found |= {key: np.frombuffer(vector, np.float32) for key, vector in rows}
         # of another length: written by a program that named its file alike
         return {key: vector for key, vector in found.items() if vector.shape == (self._dimension,)}

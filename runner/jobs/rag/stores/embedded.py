@@ -15,7 +15,6 @@ import hashlib
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -122,10 +121,10 @@ def as_whom() -> list[str]:
     """
     if os.geteuid() != 0:
         return []
+    nobody = ["setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups"]
     ways = (
         ["unshare", "--user", "--map-user=1000", "--map-group=1000", "--"],
-        ["setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups", "--inh-caps=+dac_override"]
-        + ["--ambient-caps=+dac_override", "--"],
+        [*nobody, "--inh-caps=+dac_override", "--ambient-caps=+dac_override", "--"],
     )
     for way in ways:
         if shutil.which(way[0]) and subprocess.run([*way, "true"], capture_output=True).returncode == 0:

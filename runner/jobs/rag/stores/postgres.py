@@ -1,5 +1,8 @@
 """Passages, vectors, full text and metadata in PostgreSQL, in one transaction; embedded, or a server by its URL."""
 
+# what is put into statements is constants and the dimension; values are parameters
+# ruff: noqa: S608
+
 from __future__ import annotations
 
 import contextlib
@@ -11,23 +14,20 @@ import numpy as np
 import psycopg
 from psycopg import Connection, sql
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
-from psycopg.types.json import Jsonb
 from psycopg_pool import ConnectionPool, PoolTimeout
 
 from ..config import Config
-from ..types import Change, Counts, Document, IndexSpec, Passage, Problem, Unavailable, Vectors, Where
-from ..types import as_searched
+from ..types import Change, Counts, Document, IndexSpec, Passage, Problem, Unavailable, Vectors, Where, as_searched
 from . import embedded, postgres_schema
+from .postgres_rows import DOCUMENT, PASSAGE, copy_in, document_of, filtered_by, whole
 
 WAIT_S = 3.0  # for a connection, before the store counts as unavailable
 CONNECTIONS = 16
-DOCUMENT = "id, sha256, uri, title, mime, body, meta, pages"
-PASSAGE = "id, document, ordinal, body, start_at, end_at, start_line, end_line, tokens, page, heading, parent, meta"
 
 
 def open_store(spec: IndexSpec, config: Config) -> PostgresStore:
     url = config.store.get("url")
-    server = None if url else embedded.Embedded(config.folder / "postgres")
+    server = None if url else embedded.Embedded(config.folder / "index" / "postgres")
     try:
         return PostgresStore(spec, config, server)
     except embedded.NoServer as error:
@@ -45,7 +45,7 @@ class PostgresStore:
         try:
             self._conninfo = make_conninfo(given, connect_timeout=3, application_name=f"rag {spec.name}"[:60])
         except psycopg.ProgrammingError as error:
-            raise Problem("store.url is no address of PostgreSQL, as in postgresql://user@host:5432/database") from error
+            raise Problem("store.url is no address, as in postgresql://user@host:5432/database") from error
         self._language = postgres_schema.language_of(config.retrieval)
         self._reviving = threading.Lock()
         try:
@@ -75,10 +75,7 @@ class PostgresStore:
             connection.execute("update state set generation = generation + 1")
             gone = [*removed, *(change.document.id for change in changes)]
             connection.execute("delete from document where id = any(%s)", [gone])
-            with connection.cursor() as cursor:
-                _copy(cursor, "document", _documents(changes))
-                _copy(cursor, "passage", _passages(changes))
-                _copy(cursor, "embedding", _vectors(changes))
+            copy_in(connection, changes)
 
     @contextlib.contextmanager
     def ingesting(self) -> Iterator[None]:
@@ -111,7 +108,7 @@ class PostgresStore:
             connection.execute("vacuum (analyze) passage")
 
     def dense(self, vector: Vectors, k: int, where: Where | None = None) -> list[tuple[str, float]]:
-        filtered, values = _filter(where)
+        filtered, values = filtered_by(where)
         asked = np.ascontiguousarray(vector, dtype=np.float32)
         near = (
             f"select id, -(v <#> %s) from embedding {filtered} "
@@ -130,7 +127,7 @@ class PostgresStore:
 
     def full_text(self, query: str, k: int, where: Where | None = None) -> list[tuple[str, float]]:
         """PostgreSQL's own ranking of passages with any of the words; for indexes too large for BM25 in memory."""
-        filtered, values = _filter(where, "p.meta")
+        filtered, values = filtered_by(where, "p.meta")
         ranked = (
             "with asked as (select string_agg(quote_literal(word), '|')::tsquery as q "
             f"from unnest(tsvector_to_array(to_tsvector('{self._language}', %s))) as word) "
@@ -169,17 +166,19 @@ class PostgresStore:
     def document(self, id: str) -> Document | None:
         with self._connection() as connection:
             row = connection.execute(f"select {DOCUMENT} from document where id = %s", [id]).fetchone()
-            return _document(row) if row else None
+            return document_of(row) if row else None
 
     def scan(self, batch: int = 256) -> Iterator[Change]:
         """By the bytes of the ids, each batch as it was at one moment."""
         last: str | None = None
-        select = f'select {DOCUMENT} from document where %s::text is null or id collate "C" > %s order by id collate "C"'
+        after = '%s::text is null or id collate "C" > %s order by id collate "C" limit %s'
         while True:
             with self._connection() as connection, connection.transaction():
                 connection.execute("set transaction isolation level repeatable read")
-                rows = connection.execute(f"{select} limit %s", [last, last, batch]).fetchall()
-                changes = _changes(connection, rows, self.spec.dimension)
+                rows = connection.execute(
+                    f"select {DOCUMENT} from document where {after}", [last, last, batch]
+                ).fetchall()
+                changes = whole(connection, rows, self.spec.dimension)
             if not rows:
                 return
             last = rows[-1][0]
@@ -230,82 +229,3 @@ class PostgresStore:
         where = f"{asked.get('host', 'localhost')}:{asked.get('port', 5432)}/{asked.get('dbname', '')}"
         lines = str(error).strip().splitlines()
         return f"PostgreSQL at {where} does not answer: {lines[0] if lines else type(error).__name__}"
-
-
-def _filter(where: Where | None, column: str = "meta") -> tuple[str, list[Jsonb]]:
-    parts, values = [], []
-    for key, wanted in (where or {}).items():
-        some = list(wanted) if isinstance(wanted, (list, tuple)) else [wanted]
-        parts.append("(" + " or ".join([f"{column} @> %s"] * len(some) or ["false"]) + ")")
-        values += [Jsonb({key: value}) for value in some]
-    return (f"where {' and '.join(parts)}" if parts else ""), values
-
-
-def _copy(cursor: psycopg.Cursor[Any], table: str, rows: Iterator[tuple[tuple[str, str, Any], ...]]) -> None:
-    """Each row is of (column, type, value); all have the same columns."""
-    first = next(rows, None)
-    if first is None:
-        return
-    columns = ", ".join(column for column, _, _ in first)
-    with cursor.copy(f"copy {table} ({columns}) from stdin (format binary)") as copy:
-        copy.set_types([kind for _, kind, _ in first])
-        copy.write_row([value for _, _, value in first])
-        for row in rows:
-            copy.write_row([value for _, _, value in row])
-
-
-def _documents(changes: Sequence[Change]) -> Iterator[tuple[tuple[str, str, Any], ...]]:
-    for change in changes:
-        d = change.document
-        text = {"id": d.id, "sha256": d.sha256, "uri": d.uri, "title": d.title, "mime": d.mime, "body": d.text}
-        yield (
-            *((column, "text", value) for column, value in text.items()),
-            ("meta", "jsonb", Jsonb(d.meta)),
-            ("pages", "int4[]", list(d.pages)),
-        )
-
-
-def _passages(changes: Sequence[Change]) -> Iterator[tuple[tuple[str, str, Any], ...]]:
-    for change in changes:
-        for searched, passages in ((False, change.parents), (True, change.passages)):
-            for p in passages:
-                text = {"id": p.id, "document": p.document, "title": change.document.title}
-                text |= {"heading": p.heading, "body": p.text, "parent": p.parent}
-                number = {"ordinal": p.ordinal, "start_at": p.start, "end_at": p.end, "tokens": p.tokens}
-                number |= {"start_line": p.start_line, "end_line": p.end_line, "page": p.page}
-                yield (
-                    *((column, "text", value) for column, value in text.items()),
-                    *((column, "int4", value) for column, value in number.items()),
-                    ("searched", "bool", searched),
-                    ("meta", "jsonb", Jsonb(p.meta)),
-                )
-
-
-def _vectors(changes: Sequence[Change]) -> Iterator[tuple[tuple[str, str, Any], ...]]:
-    for change in changes:
-        for passage, vector in zip(change.passages, change.vectors, strict=True):
-            yield ("id", "text", passage.id), ("meta", "jsonb", Jsonb(passage.meta)), ("v", "vector", vector)
-
-
-def _document(row: Sequence[Any]) -> Document:
-    return Document(*row[:7], pages=tuple(row[7]))
-
-
-def _changes(connection: Connection[Any], rows: Sequence[Any], dimension: int) -> list[Change]:
-    """Of the documents in `rows`, all else."""
-    query = (
-        f"select {', '.join('p.' + c for c in PASSAGE.split(', '))}, p.searched, e.v from passage p "
-        "left join embedding e on e.id = p.id where p.document = any(%s) order by p.ordinal"
-    )
-    parts: dict[str, tuple[list[Passage], list[Passage], list[Any]]] = {row[0]: ([], [], []) for row in rows}
-    for *row, searched, vector in connection.execute(query, [list(parts)], binary=True):
-        passages, parents, vectors = parts[row[1]]
-        (passages if searched else parents).append(Passage(*row))
-        if searched:
-            vectors.append(vector.to_numpy())
-    none = np.zeros((0, dimension), np.float32)
-    return [
-        Change(_document(row), tuple(passages), np.array(vectors, np.float32) if vectors else none, tuple(parents))
-        for row in rows
-        for passages, parents, vectors in [parts[row[0]]]
-    ]

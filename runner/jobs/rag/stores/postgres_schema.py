@@ -13,10 +13,11 @@ from psycopg import Connection, errors, sql
 from ..types import IndexSpec, Problem
 
 # PostgreSQL's names of the languages that Snowball stems, which are the stemmers' own; others are left as they are
-LANGUAGES = (
-    "arabic armenian basque catalan danish dutch english finnish french german greek hindi hungarian indonesian irish "
-    "italian lithuanian nepali norwegian portuguese romanian russian serbian spanish swedish tamil turkish yiddish"
-).split()
+LANGUAGES = {
+    *("arabic", "armenian", "basque", "catalan", "danish", "dutch", "english", "finnish", "french", "german", "greek"),
+    *("hindi", "hungarian", "indonesian", "irish", "italian", "lithuanian", "nepali", "norwegian", "portuguese"),
+    *("romanian", "russian", "serbian", "spanish", "swedish", "tamil", "turkish", "yiddish"),
+}
 TABLES = """
 create table state (
     one bool primary key default true check (one),
@@ -74,10 +75,8 @@ def prepare(connection: Connection[Any], spec: IndexSpec, language: str) -> tupl
                 parts["language"] = sql.SQL("{}::regconfig").format(parts["language"])
                 connection.execute(sql.SQL(TABLES).format(**parts))
                 connection.execute("insert into state (spec) values (%s)", [json.dumps(asdict(spec))])
-    except errors.FeatureNotSupported as error:
-        raise Problem(f"this PostgreSQL has no pgvector: {_first(error)}") from error
-    except errors.UndefinedFile as error:
-        raise Problem("this PostgreSQL has no pgvector: install it on the server (package postgresql-NN-pgvector)") from error
+    except (errors.FeatureNotSupported, errors.UndefinedFile) as error:
+        raise Problem("this PostgreSQL has no pgvector: install it on the server, postgresql-NN-pgvector") from error
     except errors.InsufficientPrivilege as error:
         raise Problem(
             f"PostgreSQL's user may not make what is missing: {_first(error)}; let its owner run "
