@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import ast
-import sysconfig
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-WITHOUT = {"test", "tests", "idlelib", "lib2to3", "site-packages", "dist-packages", "__pycache__"}
-LEAST_WORDS = 5
+from .sources import Item
+from .sources.listing import items
+
+LEAST_WORDS = 5  # a shorter one says no more than its title
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,22 +21,22 @@ class Document:
     module: str
 
 
-def documents() -> list[Document]:
-    """Of every module of this Python, by name."""
-    root = Path(sysconfig.get_paths()["stdlib"])
-    files = [f for f in root.rglob("*.py") if not WITHOUT & set(f.relative_to(root).parts) and not f.is_symlink()]
-    found = []
-    for file in sorted(files, key=lambda f: f.relative_to(root).as_posix()):
-        name = file.relative_to(root).with_suffix("").as_posix().replace("/", ".").removesuffix(".__init__")
+def documents(include: Sequence[str] | None = None, exclude: Sequence[str] | None = None) -> list[Document]:
+    """Of the modules that a source `stdlib: true` with these globs has, by name. Of equal names the first."""
+    source = {"stdlib": True, "include": list(include or ["*"]), "exclude": list(exclude or [])}
+    found: dict[str, Document] = {}
+    for item in items([source], Path()):
+        if not isinstance(item, Item):
+            continue
+        name = item.id.removeprefix("stdlib/")
         try:
-            tree = ast.parse(file.read_bytes())
+            tree = ast.parse(item.file.read_bytes())
         except (SyntaxError, ValueError):
             continue  # a template, or of another version
         for title, text in _docstrings(tree, name):
-            # of two equal names (overloads, branches) the first; a title alone says no more than the title
             if len(text.split()) >= LEAST_WORDS:
-                found.append(Document(title, title, text, name))
-    return list({each.id: each for each in reversed(found)}.values())[::-1]
+                found.setdefault(title, Document(title, title, text, name))
+    return list(found.values())
 
 
 def _docstrings(node: ast.AST, name: str) -> Iterator[tuple[str, str]]:

@@ -15,7 +15,6 @@ asked about goes by a digest of their names, so that the same Python gives the s
 from __future__ import annotations
 
 import argparse
-import fnmatch
 import hashlib
 import json
 import re
@@ -222,10 +221,9 @@ def write(
 ) -> tuple[int, Counter[str]]:
     """corpus.jsonl, queries.jsonl and qrels/test.tsv; how many documents, and how many questions of each rule.
 
-    `include` and `exclude` are globs of modules, by their own name or that of their package. Raises Problem.
+    `include` and `exclude` are globs of modules, as in a source `stdlib: true`. Raises Problem.
     """
-    found = [d for d in documents() if _named(d, include or ["*"]) and not _named(d, exclude or [])]
-    kept, questions = make(part(found, passages))
+    kept, questions = make(part(documents(include, exclude), passages))
     if not questions:
         raise Problem(f"no questions can be made from {len(kept)} docstrings; name more modules")
     (folder / "qrels").mkdir(parents=True, exist_ok=True)
@@ -234,10 +232,6 @@ def write(
     rows = [f"{q.id}\t{answer}\t1\n" for q in questions for answer in q.answers]
     (folder / "qrels/test.tsv").write_text("query-id\tcorpus-id\tscore\n" + "".join(rows))
     return len(kept), Counter(q.rule for q in questions)
-
-
-def _named(document: Document, globs: Sequence[str]) -> bool:
-    return any(fnmatch.fnmatchcase(name, glob) for glob in globs for name in (document.module, _top(document.module)))
 
 
 def _top(module: str) -> str:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from ..types import Hit, Problem
 from . import report
 from .answered import answer
 from .beir import Questions, read
+from .indexed import indexed
 from .measure import Scores, scores
 
 STDLIB = "stdlib"
@@ -43,8 +44,6 @@ class Outcome:
 
 def evaluate(file: Path) -> None:
     """Raises Problem."""
-    from .index import indexed
-
     config = read_config(file)
     asked = labelled_questions(config)
     with indexed(config, asked.folder) as (retriever, about):
@@ -108,14 +107,4 @@ def _outcome(retriever: Retriever, asked: Questions, variant: Variant, cuts: Seq
 
 def documents(hits: Iterable[Hit]) -> list[str]:
     """Each once, by its best passage."""
-    return list(dict.fromkeys(beir_id(hit.passage.document, hit.passage.meta) for hit in hits))
-
-
-def beir_id(document: str, meta: Mapping[str, Any]) -> str:
-    return str(meta.get("_id", document))
-
-
-def within(config: Config, folder: Path) -> Config:
-    """The same, over a BEIR folder's documents instead of the recipe's."""
-    source = {"path": str((folder / "corpus.jsonl").resolve()), "format": "jsonl"}
-    return replace(config, sources=[source], name=f"{config.name}-questions")
+    return list(dict.fromkeys(hit.passage.document for hit in hits))
