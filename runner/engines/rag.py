@@ -108,6 +108,9 @@ def config(recipe: Recipe, served: dict[str, Any] | None, judge: dict[str, Any] 
         generator |= _address(served)
     if evaluation := found.get("evaluation"):
         evaluation["variants"] = _variants(recipe)
+        asked = recipe.doc.find("evaluation.questions")
+        if asked is not None and str(asked.value).partition(":")[0] == "stdlib":
+            evaluation["questions"] = asked.value  # whatever folder may have this name
         if evaluation.get("price_per_hour") is None:
             evaluation["price_per_hour"] = recipe.box.price_usd_per_hour
         if evaluation.get("judge"):

@@ -14,6 +14,7 @@ COMMANDS = {
     "move": "move",
     "retrieve": "retrieve",
     "evaluate": "evaluate",
+    "judge": "judge",
     "serve": "serve",
 }
 

@@ -1,4 +1,4 @@
-"""LangChain: RecursiveCharacterTextSplitter, retrievers in parallel and their fusion as runnables, a prompt and a model."""
+"""LangChain: its recursive splitter, retrievers in parallel and their fusion as runnables, a prompt and a model."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""LlamaIndex: SentenceSplitter, its own BM25 and fusion beside our store's vectors, and a query engine's synthesizer."""
+"""LlamaIndex: SentenceSplitter, its own BM25 and fusion beside our vectors, and a query engine's synthesizer."""
 
 from __future__ import annotations
 
