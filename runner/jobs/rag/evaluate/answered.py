@@ -32,11 +32,16 @@ def answer(config: Config, retriever: Retriever, asked: Questions) -> list[dict[
     return rows
 
 
+def answers_wanted(evaluation: dict[str, Any]) -> int:
+    given = evaluation.get("answers")
+    return int(given if given is not None else (evaluation.get("judge") or {}).get("limit") or LIMIT)
+
+
 async def _answers(config: Config, retriever: Retriever, asked: Questions) -> list[dict[str, Any]]:
     from ..answer import Done, Pipeline, Question
     from ..llm import Generator
 
-    limit = (config.evaluation.get("judge") or {}).get("limit") or LIMIT
+    limit = answers_wanted(config.evaluation)
     generator = Generator(config)
     generator.check()
     through = framework(config.framework).answering(generator) if config.framework else None
