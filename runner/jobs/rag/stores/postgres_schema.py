@@ -11,6 +11,7 @@ from typing import Any
 from psycopg import Connection, errors, sql
 
 from ..types import IndexSpec, Problem
+from .rows import refuse_different
 
 # PostgreSQL's names of the languages that Snowball stems, which are the stemmers' own; others are left as they are
 LANGUAGES = {
@@ -106,16 +107,6 @@ def refuse_another(connection: Connection[Any], spec: IndexSpec) -> None:
     """Raises Problem: vectors of two models in one index find nothing, and say nothing about it."""
     row = connection.execute("select spec from state").fetchone()
     refuse_different(row[0] if row else {}, spec)
-
-
-def refuse_different(kept: dict[str, Any], spec: IndexSpec) -> None:
-    asked = json.loads(json.dumps(asdict(spec)))
-    for key in asked:
-        if kept.get(key) != asked[key]:
-            raise Problem(
-                f"index {spec.name!r} was made with {key} {kept.get(key)!r}, and the recipe says {asked[key]!r}: "
-                "ingest into another index (a new run, or another name), or set the recipe back"
-            )
 
 
 def connect_settings(connection: Connection[Any], spec: IndexSpec, ef_search: int) -> None:
