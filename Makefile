@@ -26,7 +26,7 @@ SCHEMA_ENGINES := axolotl transformers
 SERVERS := vllm
 RECIPE_FILES := $(shell find recipes -name '*.yaml' -o -type d)
 
-.PHONY: help setup list validate show plan recipe smoke serve rag doctor env graph schemas tasks smoke-data lock readme check lint test bench clean
+.PHONY: help setup list validate show plan recipe smoke serve rag doctor env graph schemas tasks smoke-data lock readme check lint test bench bench-rag clean
 
 help: ## this list
 	@echo "usage: make TARGET [R=phase4/dpo-13b] [PROFILE=smoke] [-j2] [-n]"
@@ -135,6 +135,9 @@ bench: $(VENV)/.dev ## how long start-up, a run and a fit take
 	@$(VENV)/bin/python -m tests.benchmarks.preparation
 	@$(VENV)/bin/python -m tests.benchmarks.fitting
 	@$(VENV)/bin/python -m tests.benchmarks.serving
+
+bench-rag: $(VENV)/.dev ## retrieval from 1,000 to 100,000 passages, beside LlamaIndex's default: about fifteen minutes
+	@$(VENV)/bin/python -m tests.benchmarks.retrieval
 
 clean: ## remove .venv and caches; keeps artifacts/
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from rag import labelled, words
+from rag import judge, labelled, words
 from rag.evaluate import beir, measure
 from rag.types import Problem
 
@@ -72,3 +72,27 @@ def labelling(folder: Path) -> dict[str, Any]:
         "count": count, "rules": rules, "questions": len(asked.texts), "named": named, "told": told,
         "known": all(d in rows for r in asked.relevant.values() for d in r),
     }  # fmt: skip
+
+
+def judging() -> dict[str, Any]:
+    """Three answers, of which one abstains, read by a judge whose words are given here."""
+    seen: list[str] = []
+
+    def ask(prompt: str) -> str:
+        seen.append(prompt)
+        if "what the passages say" in prompt:
+            return "It could be [[no]], but every word is there.\n[[Yes]]" if "tea" in prompt else "[[partly]]"
+        return "no verdict" if "tea" in prompt else "[[no]]"
+
+    times = {"total": 20.0, "first_token": 5.0}
+    answers = [
+        {"text": "what?", "answer": "tea", "abstained": False, "passages": ["hot tea"], "timings_ms": times},
+        {"text": "who?", "answer": "{x}", "abstained": False, "passages": ["a", "b"], "timings_ms": times},
+        {"text": "when?", "answer": "-", "abstained": True, "passages": [], "timings_ms": times},
+    ]
+    rows = judge.graded(answers, ask)
+    return {
+        "rows": [[r["faithfulness"], r["relevance"]] for r in rows],
+        "asked": len(seen),
+        "all": judge.summed(rows, 0),
+    }

@@ -20,7 +20,7 @@ from rag.config import Config
 from rag.fuse import fuse
 from rag.retrieve import Retriever
 from rag.types import Passage
-from rag_evaluation_facts import labelling, measuring, problem, reading
+from rag_evaluation_facts import judging, labelling, measuring, problem, reading
 from rag_memory import Memory, WordVectors
 
 TEXTS = {
@@ -236,7 +236,8 @@ def main() -> None:
     folder = Path(sys.argv[1])
     facts = {
         "tokenizing": tokenizing(), "bm25s": like_bm25s(), "searching": searching(), "fusing": fusing(),
-        "following": following(), "asking": asking(), "surroundings": surroundings(), "measuring": measuring(),
+        "following": following(), "asking": asking(), "surroundings": surroundings(),
+        "measuring": measuring(), "judging": judging(),
         "reading": reading(folder / "beir"), "labelling": labelling(folder / "labelled"),
         "crossing": crossing(folder / "cross"),
     }  # fmt: skip

@@ -13,6 +13,7 @@ import pytest
 
 from runner.engines import jobs_dir
 from runner.engines.environment import Environment, ensure, environment
+from runner.report.rag_plots import draw
 
 WORKER = Path(__file__).with_name("rag_retrieve_worker.py")
 
@@ -181,3 +182,95 @@ def test_labelled_questions_are_the_same_every_time(rag: Environment, tmp_path: 
         assert done.returncode == 0, done.stderr
     for file in ("corpus.jsonl", "queries.jsonl", "qrels/test.tsv"):
         assert (tmp_path / "a" / file).read_bytes() == (tmp_path / "b" / file).read_bytes()
+
+
+def test_a_judge_is_read_by_its_last_word(facts: dict[str, Any]) -> None:
+    found = facts["judging"]
+    assert found["rows"] == [[1.0, None], [0.5, 0.0], [None, None]]
+    assert found["asked"] == 4, "an answer that says it is not in the documents is not judged"
+    told = found["all"]
+    assert (told["n"], told["abstained"]) == (3, 1)
+    assert (told["faithfulness"], told["relevance"], told["relevance_unread"]) == (0.75, 0.0, 1)
+    assert told["first_token_ms"]["p50"] == 5.0
+
+
+CONFIG = {
+    "name": "phase5/t",
+    "cache": "cache",
+    "sources": [{"stdlib": True, "include": ["csv", "heapq", "shutil", "statistics", "tempfile", "textwrap"]}],
+    "chunking": {"splitter": "auto", "chunk_size": 128, "chunk_overlap": 16, "parent_size": None},
+    "embedding": {"model": "sentence-transformers/all-MiniLM-L6-v2", "max_length": 256},
+    "store": {"kind": "postgres", "url": None},
+    "retrieval": {"mode": "hybrid", "top_k": 8, "where": {"format": "stdlib"}},
+    "evaluation": {
+        "questions": "stdlib",
+        "k": [1, 10],
+        "price_per_hour": 3.6,
+        "variants": [
+            {"name": "dense", "retrieval": {"mode": "dense"}},
+            {"name": "bm25", "retrieval": {"mode": "bm25"}},
+            {"name": "parent", "retrieval": {"expand": "parent", "weights": {"bm25": 0.5}}},
+        ],
+    },
+}
+
+
+@pytest.fixture(scope="module")
+def evaluated(rag: Environment, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The smoke corpus in PostgreSQL with vectors of all-MiniLM-L6-v2, asked what is made from it."""
+    folder = tmp_path_factory.mktemp("evaluated")
+    folder.chmod(0o755)
+    (folder / "rag.json").write_text(json.dumps(CONFIG))
+    done = call(rag, "-m", "rag", "evaluate", str(folder / "rag.json"))
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
+    return folder
+
+
+def test_variants_are_compared_on_the_same_questions(evaluated: Path) -> None:
+    summary = json.loads((evaluated / "results/summary.json").read_text())
+    assert [v["name"] for v in summary["variants"]] == ["as written", "dense", "bm25", "parent"]
+    hybrid, dense, bm25, _ = (v["metrics"] for v in summary["variants"])
+    asked = summary["questions"]
+    assert asked["n"] == sum(asked["groups"].values()) > 10
+    assert summary["index"]["documents"] == asked["documents"] > 50
+    # over so few questions no more can be said than that fusing does no harm
+    assert hybrid["ndcg@10"] > max(dense["ndcg@10"], bm25["ndcg@10"]) - 0.05
+    assert hybrid["hit@10"] > 0.7
+    for each in summary["variants"]:
+        assert each["metrics"]["hit@1"] == each["metrics"]["ndcg@1"]
+        assert 0 <= each["metrics"]["recall@1"] <= each["metrics"]["recall@10"] <= 1
+        total = each["latency_ms"]["total"]
+        assert 0 < total["p50"] <= total["p95"] <= total["p99"]
+    assert summary["variants"][0]["difference"] is None
+    gap = summary["variants"][2]["difference"]
+    assert gap["low"] <= gap["difference"] <= gap["high"]
+    assert gap["difference"] == pytest.approx(bm25["ndcg@10"] - hybrid["ndcg@10"], abs=1e-4)
+    assert "embed" not in summary["variants"][2]["latency_ms"], "search by words embeds nothing"
+    # one after the other: 3.60 an hour are 0.001 a second
+    assert 0 < summary["variants"][0]["cost_per_thousand"] < 1
+
+
+def test_an_evaluation_leaves_a_table_samples_and_a_headline(evaluated: Path) -> None:
+    table = (evaluated / "results/table.md").read_text()
+    assert table.count("| parent |") == 1
+    assert "| lexical |" in table
+    (row,) = map(json.loads, (evaluated / "metrics.jsonl").read_text().splitlines())
+    assert row["headline"].startswith(f"ndcg@10 {row['score/as written/ndcg@10']:.3f} over ")
+    samples = [json.loads(line) for line in (evaluated / "results/samples.jsonl").read_text().splitlines()]
+    assert set(samples[0]["found"]) == {"as written", "dense", "bm25", "parent"}
+    assert len(samples[0]["found"]["bm25"]) <= 10
+    summary = json.loads((evaluated / "results/summary.json").read_text())
+    for file in draw(summary, evaluated / "results"):
+        assert file.stat().st_size > 2000
+
+
+def test_what_can_not_be_evaluated_is_told_in_one_line(rag: Environment, tmp_path: Path) -> None:
+    for questions, said in (("nowhere", "is no BEIR folder: corpus.jsonl is missing"), ("stdlib", "no questions")):
+        sources = [{"stdlib": True, "include": ["colorsys"]}]
+        given = {**CONFIG, "sources": sources, "evaluation": {**CONFIG["evaluation"], "questions": questions}}
+        (tmp_path / "rag.json").write_text(json.dumps(given))
+        done = call(rag, "-m", "rag", "evaluate", str(tmp_path / "rag.json"))
+        assert done.returncode == 1
+        (line,) = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
+        assert said in line
+        assert "Traceback" not in done.stderr

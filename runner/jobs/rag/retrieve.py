@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import argparse
 import hashlib
+import json
+import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any, Protocol
 
 from . import expand
-from .config import Config
+from .config import Config, read_config
 from .fuse import Found as Candidate
 from .fuse import fuse
 from .lexical import Lexical, Settings
@@ -223,6 +227,39 @@ class Retriever:
 
     def _parents(self, hits: list[Hit]) -> dict[str, Passage]:
         return self.store.fetch(sorted({hit.passage.parent for hit in hits if hit.passage.parent}))
+
+
+def main(argv: list[str]) -> int:
+    """Prints a row of JSON for each hit, and the times to stderr. Raises Problem."""
+    from .embed import open_embedder
+    from .index import open_index
+
+    parser = argparse.ArgumentParser(prog="python -m rag retrieve")
+    parser.add_argument("config", type=Path, metavar="rag.json")
+    parser.add_argument("question")
+    parser.add_argument("--k", type=int)
+    parser.add_argument("--mode", choices=MODES)
+    given = parser.parse_args(argv)
+    config = read_config(given.config)
+    # what needs the language model is left to the service
+    retrieval = {**config.retrieval, "rewrite": None, "mode": given.mode or config.retrieval["mode"]}
+    if (retrieval.get("rerank") or {}).get("by"):
+        retrieval["rerank"] = None
+    store, embedder = open_index(config), open_embedder(config)
+    try:
+        search = Retriever(replace(config, retrieval=retrieval), store, embedder)
+        search.warm()
+        embedder.warm()
+        found = search.search(given.question, given.k)
+    finally:
+        store.close()
+        embedder.close()
+    for hit in found.hits:
+        p = hit.passage
+        place = {"document": p.document, "lines": [p.start_line, p.end_line], "page": p.page, "heading": p.heading}
+        print(json.dumps({**place, "score": hit.score, "ranks": hit.ranks, "text": hit.shown or p.text}))
+    print(json.dumps(found.timings_ms), file=sys.stderr)
+    return 0
 
 
 def settled(settings: Mapping[str, Any], overrides: Mapping[str, Any]) -> dict[str, Any]:

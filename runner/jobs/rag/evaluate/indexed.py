@@ -51,8 +51,8 @@ def indexed(config: Config, folder: Path) -> Iterator[tuple[Retriever, dict[str,
 
 
 def within(config: Config, folder: Path) -> Config:
-    """The same settings over a BEIR folder's documents, in a folder of their own below the run's; a filter of the recipe's
-    own documents would hide them all."""
+    """The same settings over a BEIR folder's documents, in a folder of their own below the run's; a filter of the
+    recipe's own documents would hide them all."""
     source = {"path": str((folder / "corpus.jsonl").resolve()), "format": "jsonl"}
     retrieval = {**config.retrieval, "where": {}}
     below = config.folder / BELOW
