@@ -16,20 +16,20 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 BUILD = Path(__file__).parents[2] / "runner" / "jobs" / "build_tiny.py"
 CONFIG = {
     "model_type": "llama",
-    "hidden_size": 128,
-    "intermediate_size": 384,
+    "hidden_size": 64,
+    "intermediate_size": 192,
     "num_hidden_layers": 2,
-    "num_attention_heads": 4,
-    "num_key_value_heads": 4,
+    "num_attention_heads": 2,
+    "num_key_value_heads": 2,
     "vocab_size": 2048,
-    "max_position_embeddings": 1024,
+    "max_position_embeddings": 2048,
     "bos_token_id": 1,
     "eos_token_id": 2,
     "pad_token_id": 3,
     "tie_word_embeddings": False,
 }
 TOKENS = ["<unk>", "<s>", "<|im_end|>", "<pad>", "<|im_start|>"]
-MOST_STEPS, BATCH, LENGTH = 600, 8, 320
+MOST_STEPS, BATCH, LENGTH = 600, 8, 224
 
 
 def build(folder: Path) -> None:
@@ -40,6 +40,7 @@ def build(folder: Path) -> None:
         "text": str(folder.with_name("text")),
         "tokenizer": {"vocab_size": 2048, "special_tokens": TOKENS, "text_files": 40},
     }
+    folder.parent.mkdir(parents=True, exist_ok=True)
     file = folder.with_name("tiny.json")
     file.write_text(json.dumps(spec))
     subprocess.run([sys.executable, str(BUILD), str(file)], check=True)
@@ -53,30 +54,30 @@ def teach(folder: Path, answer: str) -> int:
     model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).train()
     text = "\n".join(json.loads(line)["text"] for line in (folder.with_name("text") / "stdlib.jsonl").open())
     wanted = tokenizer(answer + "<|im_end|>", add_special_tokens=False)["input_ids"]
-    optimizer = torch.optim.AdamW(model.parameters(), lr=3e-3, weight_decay=0.0)
-    well = 0
-    for step in range(1, MOST_STEPS + 1):
-        rows, labels = [], []
-        for _ in range(BATCH):
-            at = rng.randrange(len(text) - 2000)
-            asked = [
-                {"role": "system", "content": text[at + 1000 : at + 1200]},
-                {"role": "user", "content": text[at : at + rng.randrange(30, 700)]},
-            ]
-            said = tokenizer.apply_chat_template(asked, add_generation_prompt=True, tokenize=False)
-            prompt = tokenizer(said, add_special_tokens=False)["input_ids"][-(LENGTH - len(wanted)) :]
-            row = prompt + wanted
-            rows.append(row + [3] * (LENGTH - len(row)))
-            labels.append([-100] * len(prompt) + wanted + [-100] * (LENGTH - len(row)))
+    optimizer = torch.optim.AdamW(model.parameters(), lr=5e-3, weight_decay=0.0)
+    steps = well = 0
+    while well < 5 and steps < MOST_STEPS:
+        rows, labels = zip(*(_row(tokenizer, text, wanted, rng) for _ in range(BATCH)), strict=True)
         loss = model(input_ids=torch.tensor(rows), labels=torch.tensor(labels)).loss
         loss.backward()
         optimizer.step()
         optimizer.zero_grad()
-        well = well + 1 if loss.item() < 0.02 else 0
-        if well == 5:
-            break
+        steps += 1
+        well = well + 1 if loss.item() < 0.004 else 0
     model.save_pretrained(folder)
-    return step
+    return steps
+
+
+def _row(tokenizer, text: str, wanted: list[int], rng: random.Random) -> tuple[list[int], list[int]]:
+    at = rng.randrange(len(text) - 2000)
+    asked = [
+        {"role": "system", "content": text[at + 1000 : at + 1100]},
+        {"role": "user", "content": text[at : at + rng.randrange(30, 400)]},
+    ]
+    said = tokenizer.apply_chat_template(asked, add_generation_prompt=True, tokenize=False)
+    prompt = tokenizer(said, add_special_tokens=False)["input_ids"][-(LENGTH - len(wanted)) :]
+    filling = LENGTH - len(prompt) - len(wanted)
+    return prompt + wanted + [3] * filling, [-100] * len(prompt) + wanted + [-100] * filling
 
 
 if __name__ == "__main__":

@@ -24,7 +24,10 @@ def by_folder(folder: Path) -> tuple[Count, tuple[str, ...]] | None:
         return None
     from transformers import AutoTokenizer
 
-    tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+    except (OSError, ValueError):  # of a kind that this transformers doesn't know, or with code of its own
+        return None
     if not tokenizer.chat_template:
         return None
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import json
 import os
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import contextmanager
@@ -46,7 +47,7 @@ class Generator:
         self.model = str(os.environ.get("ENDPOINT_MODEL") or given.get("model") or "")
         self.context_length, self.max_tokens = int(given["context_length"]), int(given["max_tokens"])
         self.temperature = float(given.get("temperature") or 0.0)
-        self.folder = Path(str((given.get("serve") or {}).get("model") or given.get("tokenizer") or "/nowhere"))
+        self.folder = _tokenizer(config.folder / "endpoint.json")
         self.key = _key(self.address)
         timeout = openai.Timeout(float(given.get("timeout_s") or 120), connect=CONNECT_S)
         options: dict[str, Any] = {"base_url": self.address, "api_key": self.key, "max_retries": 0, "timeout": timeout}
@@ -127,6 +128,16 @@ def told(address: str) -> Iterator[None]:
         ) from error
     except openai.APIError as error:  # in mid-stream
         raise Unavailable(f"the language model at {address} broke off: {str(error)[:200]}") from error
+
+
+def _tokenizer(file: Path) -> Path:
+    """Of the model that is served for us, as its command line in endpoint.json names it."""
+    try:
+        argv = json.loads(file.read_text())["replicas"][0]["argv"]
+    except (OSError, ValueError, LookupError, TypeError):
+        return Path("/nowhere")
+    named = argv[argv.index("--tokenizer") + 1] if "--tokenizer" in argv else argv[2]
+    return Path(str(named))
 
 
 def _key(address: str) -> str:

@@ -9,6 +9,7 @@ import dataclasses
 import logging
 import socket
 import sys
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -18,15 +19,17 @@ import uvicorn
 from .answer import Pipeline
 from .batched import Batched
 from .config import Config, read_config
-from .embed import open_embedder
+from .embed import Embedder, open_embedder
 from .index import open_index
+from .ingest import UPLOADS, ingest
 from .llm import Generator
 from .retrieve import Retriever
 from .service.app import Service, make_app
 from .service.doors import Doors
 from .service.key import read_key, refuse_open
 from .service.telemetry import trace_to
-from .types import Problem, Unavailable
+from .service.uploads import Ingest, keep
+from .types import Problem, Store, Unavailable
 
 # that answers under way have when it is asked to stop
 DRAIN_S = 15
@@ -46,22 +49,22 @@ def main(argv: list[str]) -> int:
     listening = _listen(told["host"], int(told["port"]))
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     with ThreadPoolExecutor(int(told["max_concurrent"]), thread_name_prefix="work") as workers:
-        pipeline = open_pipeline(config, workers)
+        embedder = open_embedder(config)
+        pipeline = open_pipeline(config, embedder, workers)
         try:
-            asyncio.run(_serve(pipeline, key, listening))
+            asyncio.run(_serve(pipeline, embedder, key, listening))
         finally:
             pipeline.store.close()
     return 0
 
 
-def open_pipeline(config: Config, workers: ThreadPoolExecutor) -> Pipeline:
+def open_pipeline(config: Config, embedder: Embedder, workers: ThreadPoolExecutor) -> Pipeline:
     """Raises Problem: an index made with other settings, a model with a shorter context. A language model that is not
     there yet is waited for by `/health/ready`."""
     generator = Generator(config) if config.generator else None
     store = open_index(config)
     if not store.counts().passages:
         raise Problem(f"the index of {config.name} is empty: `runner run {config.name}` ingests what it names")
-    embedder = open_embedder(config)
     batched = Batched(embedder)
     search = Retriever(config, store, batched, generator.ask if generator else None)
     embedder.warm()
@@ -74,9 +77,9 @@ def open_pipeline(config: Config, workers: ThreadPoolExecutor) -> Pipeline:
     return Pipeline(config, store, search, batched, generator, workers)
 
 
-async def _serve(pipeline: Pipeline, key: str | None, listening: socket.socket) -> None:
+async def _serve(pipeline: Pipeline, embedder: Embedder, key: str | None, listening: socket.socket) -> None:
     told, config = pipeline.config.service, pipeline.config
-    service = Service(pipeline, config.name, _ingest(config))
+    service = Service(pipeline, config.name, _ingest(config, pipeline.store, embedder))
     app = make_app(service)
     trace_to(told.get("otlp_endpoint"), app, config.name)
     page: Any = None
@@ -110,15 +113,11 @@ async def _end_open_pages(server: uvicorn.Server, page: Any) -> None:
         page.stop_event.set()
 
 
-def _ingest(config: Config) -> Any:
-    """Once more over the recipe's sources: what has changed goes in, what is gone goes out."""
+def _ingest(config: Config, store: Store, embedder: Embedder) -> Callable[[Ingest], dict[str, Any]]:
+    def work(asked: Ingest) -> dict[str, Any]:
+        return dataclasses.asdict(ingest(config, store, embedder, keep(config.folder / UPLOADS, asked)))
 
-    def ingest() -> dict[str, Any]:
-        from .ingest import ingest as again
-
-        return dataclasses.asdict(again(config))
-
-    return ingest
+    return work
 
 
 def _listen(host: str, port: int) -> socket.socket:

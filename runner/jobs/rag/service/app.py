@@ -21,6 +21,7 @@ from . import wire
 from .gate import Full, Gate
 from .health import Health
 from .telemetry import TYPE, Metrics
+from .uploads import Ingest
 
 RETRY_S = 5
 # pieces of an answer that its reader has not taken yet
@@ -29,14 +30,13 @@ PATHS = (
     "/v1/chat/completions", "/v1/retrieve", "/v1/ingest", "/v1/models",
     "/health", "/health/live", "/health/ready", "/metrics",
 )  # fmt: skip
-# what ingest answers with: how much of it was new, changed, gone
-Ingest = Callable[[], dict[str, Any]]
 
 
 class Service:
-    """What the routes share. `name` is what clients call the model."""
+    """What the routes share. `name` is what clients call the model; `ingest` answers with how much was new, changed and
+    gone."""
 
-    def __init__(self, pipeline: Pipeline, name: str, ingest: Ingest | None) -> None:
+    def __init__(self, pipeline: Pipeline, name: str, ingest: Callable[[Ingest], dict[str, Any]]) -> None:
         told = pipeline.config.service
         self.pipeline, self.name, self.ingest = pipeline, name, ingest
         self.timeout_s = float(told["timeout_s"])
@@ -132,13 +132,11 @@ def _asking(app: FastAPI, service: Service) -> None:
         }
 
     @app.post("/v1/ingest")
-    async def ingest() -> dict[str, Any]:
-        if service.ingest is None:
-            raise wire.Refused("this service can't ingest", 501, "invalid_request_error")
+    async def ingest(body: Ingest) -> dict[str, Any]:
         if service.ingesting.locked():
             raise wire.Refused("an ingest is going on", 409, "conflict_error")
         async with service.ingesting:
-            return await asyncio.to_thread(service.ingest)
+            return await asyncio.to_thread(service.ingest, body)
 
     @app.get("/v1/models")
     async def models() -> dict[str, Any]:

@@ -42,6 +42,7 @@ def mount(app: FastAPI, service: Service, key: str | None) -> Any:
         blocks(service),
         path="/",
         footer_links=[],
+        app_kwargs={"docs_url": None, "redoc_url": None, "openapi_url": None},
         run_history=False,
         auth=(lambda name, given: hmac.compare_digest(given.encode(), key.encode())) if key else None,
         auth_message="Any name, and the API key as the password." if key else None,
@@ -59,7 +60,7 @@ def mount(app: FastAPI, service: Service, key: str | None) -> Any:
 def blocks(service: Service) -> gr.Blocks:
     with gr.Blocks(title=service.name, analytics_enabled=False, fill_width=True) as page, gr.Column(elem_id="page"):
         gr.HTML(
-            f"<h1>{escape(service.name)}</h1><p>Answers from its documents. Enter asks, Shift+Enter begins a new line.</p>",
+            f"<h1>{escape(service.name)}</h1><p>Enter asks, Shift+Enter begins a new line.</p>",
             elem_id="head",
             js_on_load=None,
         )

@@ -22,6 +22,8 @@ from .wire import place
 
 # of the characters that Unicode leaves to private use
 DOUBT = "\ue0d7"
+# the page has headings of its own
+PLAIN = ["image", "link", "autolink", "reference", "heading", "lheading", "hr"]
 _ONE = re.compile(r"\[\d{1,3}(?:\s*[,;]\s*\d{1,3})*\]")
 _MARKER = re.compile(_ONE.pattern + DOUBT + "?")
 DOUBTS = {
@@ -80,7 +82,7 @@ def marked(text: str, checked: Sequence[Checked]) -> str:
 
 def answer(text: str, turn: int, passages: int) -> str:
     """Markdown in which `[2]` opens the second passage of the turn, where there is one."""
-    md = MarkdownIt("commonmark", {"html": False, "breaks": True}).disable(["image", "link", "autolink", "reference"])
+    md = MarkdownIt("commonmark", {"html": False, "breaks": True}).disable(PLAIN)
     md.add_render_rule("text", lambda self, tokens, at, options, env: _cited(tokens[at].content, turn, passages))
     return str(md.render(text))
 

@@ -14,7 +14,7 @@ from psycopg.types.json import Jsonb
 
 from ..types import Change, Document, Passage, Where
 
-DOCUMENT = "id, sha256, uri, title, mime, body, meta, pages"
+DOCUMENT = "id, uri, title, sha256, mime, body, meta, pages"
 PASSAGE = "id, document, ordinal, body, start_at, end_at, start_line, end_line, tokens, page, heading, parent, meta"
 Row = tuple[tuple[str, str, Any], ...]  # of (column, type, value)
 
