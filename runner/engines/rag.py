@@ -61,6 +61,8 @@ def steps(recipe: Recipe) -> tuple[Step, ...]:
         found.append(Step("evaluate", "labelled questions, through every way to retrieve"))
     if judges(recipe):
         found.append(Step("judge", "do answers follow from their passages, and answer the question"))
+    if evaluates(recipe):
+        found.append(Step("plot", "what each way finds, and how long it takes"))
     return tuple(found)
 
 
@@ -98,11 +100,17 @@ def config(recipe: Recipe, served: dict[str, Any] | None, judge: dict[str, Any] 
     for source in found["sources"]:
         if source["stdlib"] and source["include"] == _ALL_FILES:
             source["include"] = ["*"]  # names of modules, which have no folders
+    found["chunking"]["framework"] = found.get("framework")
     if generator := found.get("generator"):
-        generator.pop("serve", None)
+        given = generator.pop("serve", None) or {}
+        if tokenizer := given.get("tokenizer") or given.get("model"):
+            generator["tokenizer"] = tokenizer  # prompts are counted by it
         generator |= _address(served)
     if evaluation := found.get("evaluation"):
         evaluation["variants"] = _variants(recipe)
+        asked = recipe.doc.find("evaluation.questions")
+        if asked is not None and str(asked.value).partition(":")[0] == "stdlib":
+            evaluation["questions"] = asked.value  # whatever folder may have this name
         if evaluation.get("price_per_hour") is None:
             evaluation["price_per_hour"] = recipe.box.price_usd_per_hour
         if evaluation.get("judge"):

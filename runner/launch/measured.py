@@ -39,8 +39,8 @@ SHOWN = {
     "index.gib": ("index", "GiB"),
     "ingest.passages_per_s": ("embedding", "passages/s"),
 }
-# in the files that a run of kind `rag` leaves
-INDEX, INGEST = "index", "ingest.json"
+# what a run of kind `rag` leaves about its index
+INGEST = "ingest.json"
 
 
 def foreseen(recipe: Recipe) -> Plan | None:
@@ -97,8 +97,22 @@ def measured(recipe: Recipe, run: Path, ended: Ended, metrics: dict[str, Any]) -
         "host.ranks_gib": _values(ranks, "peak_rss_gib") or None,
         "host.parts_gib": {part: round(held, 3) for part, held in ended.resident_gib.items()} or None,
         "peak_process_rss_gib": round(ended.peak_rss_gib, 3),
+        **(ingested(run) if recipe.kind == RAG else {}),
     }
     return {name: value for name, value in found.items() if value is not None}
+
+
+def ingested(run: Path) -> dict[str, Any]:
+    """Of an index, as its ingest says. How fast passages were embedded is of those that were not known from before."""
+    try:
+        found = json.loads((run / INGEST).read_text())
+    except (OSError, ValueError):
+        return {}
+    if not isinstance(found, dict):
+        return {}
+    figures = {"index.passages": found.get("passages"), "ingest.passages_per_s": found.get("computed_per_s")}
+    figures["index.gib"] = round(found["bytes"] / GIB, 5) if isinstance(found.get("bytes"), int) else None
+    return figures
 
 
 def scaling(recipe: Recipe, found: dict[str, Any], metrics: dict[str, Any]) -> dict[str, Any] | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fnmatch
+import sys
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,9 +19,11 @@ MOST_FILES = 200_000
 
 @dataclass(frozen=True, slots=True)
 class Corpus:
-    """`prose` and `code` are bytes of text, at most. `notes` say what is not known."""
+    """`sections` are what is cut by itself, of which each document is one where nothing else is known; `prose` and
+    `code` are bytes of text, at most. `notes` say what is not known."""
 
     documents: int
+    sections: int
     prose: int
     code: int
     notes: tuple[str, ...] = ()
@@ -28,13 +31,16 @@ class Corpus:
 
 def corpus_of(sources: Iterable[Mapping[str, Any]], stdlib: Mapping[str, int]) -> Corpus:
     """Sources with their defaults filled in, paths absolute; `stdlib` are the whole library's documents and bytes."""
-    documents = prose = code = 0
+    documents = sections = prose = code = 0
     notes: dict[str, None] = {}
     for source in sources:
         if source.get("stdlib"):
-            documents, prose = documents + stdlib["documents"], prose + stdlib["bytes"]
-            if source["include"] != ["*"] or source["exclude"]:
-                notes["the whole standard library is counted, of which a part is read"] = None
+            share = _share(source["include"], source["exclude"])
+            documents += max(1, round(share * stdlib["documents"]))
+            sections += round(share * stdlib["sections"])
+            prose += round(share * stdlib["bytes"])
+            if share < 1:
+                notes["the standard library's modules are taken for equally large"] = None
             continue
         for file in _files(Path(str(source["path"])), source):
             size = file.stat().st_size
@@ -51,7 +57,14 @@ def corpus_of(sources: Iterable[Mapping[str, Any]], stdlib: Mapping[str, int]) -
         if documents > MOST_FILES:
             notes[f"counting stopped after {MOST_FILES:,} files"] = None
             break
-    return Corpus(documents, prose, code, tuple(notes))
+    return Corpus(documents, max(documents, sections), prose, code, tuple(notes))
+
+
+def _share(include: Iterable[str], exclude: Iterable[str]) -> float:
+    """Of the standard library's public modules, those that are read."""
+    names = [name for name in sys.stdlib_module_names if not name.startswith("_")]
+    taken = [name for name in names if _matches(name, include) and not _matches(name, exclude)]
+    return len(taken) / len(names)
 
 
 def _files(path: Path, source: Mapping[str, Any]) -> Iterator[Path]:

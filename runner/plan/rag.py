@@ -117,15 +117,15 @@ def plan_rag(project: Project, recipe: Recipe, box: Box | None = None, price: fl
 
 
 def _passages(chunking: dict[str, Any], corpus: Corpus) -> tuple[int, float]:
-    """Passages, and tokens of all of them together: each document's last is shorter, by half on the mean, and each but
-    the first of a document repeats the overlap."""
+    """Passages, and tokens of all of them together: each section's last is shorter, by half on the mean, and each but
+    the first of a section repeats the overlap."""
     each = _facts()["bytes_per_token"]
     tokens = corpus.prose / each["prose"] + corpus.code / each["code"]
     if not corpus.documents:
         return 0, 0.0
     step = max(1, chunking["chunk_size"] - chunking["chunk_overlap"])
-    passages = round(max(corpus.documents, tokens / step + corpus.documents / 2))
-    return passages, tokens + (passages - corpus.documents) * chunking["chunk_overlap"]
+    passages = round(max(corpus.sections, tokens / step + corpus.sections / 2))
+    return passages, tokens + (passages - corpus.sections) * chunking["chunk_overlap"]
 
 
 def _rate(embedder: Embedder, box: Box, tokens: float) -> float:

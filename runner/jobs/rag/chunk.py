@@ -10,6 +10,7 @@ from typing import Any
 
 from tokenizers import Tokenizer
 
+from .chains import framework
 from .sources import Read, Section
 from .types import Document, Passage, as_searched
 
@@ -33,12 +34,14 @@ class Cutting:
     chunk_overlap: int
     parent_size: int | None
     room: int
+    framework: str = ""  # whose splitter cuts what doesn't fit; ours where empty
 
 
 def cutting(chunking: dict[str, Any], room: int) -> Cutting:
     size = int(chunking.get("chunk_size") or 256)
     overlap = min(int(chunking.get("chunk_overlap") or 0), size // 2)
-    return Cutting(chunking.get("splitter") or "auto", size, overlap, chunking.get("parent_size"), room)
+    framework = chunking.get("framework") or ""
+    return Cutting(chunking.get("splitter") or "auto", size, overlap, chunking.get("parent_size"), room, framework)
 
 
 class _Text:
@@ -73,6 +76,10 @@ def cut(read: Read, how: Cutting, tokenizer: Tokenizer) -> tuple[tuple[Passage, 
     sections = (Section(0, len(document.text), ""),) if plain or not read.sections else read.sections
     named = _headings(read.sections)
 
+    def encode(words: str) -> list[int]:
+        ids: list[int] = tokenizer.encode(words, add_special_tokens=False).ids
+        return ids
+
     def pieces(spans: tuple[Section, ...], size: int, overlap: int, searched: bool) -> list[tuple[int, int, str]]:
         found = []
         for start, end, heading in _fitting(text, spans, size):
@@ -82,6 +89,10 @@ def cut(read: Read, how: Cutting, tokenizer: Tokenizer) -> tuple[tuple[Passage, 
             names = as_searched(document.title, heading, "")
             room = how.room - len(tokenizer.encode(names, add_special_tokens=False).ids) if searched else size
             most = max(least, min(size, room))
+            if how.framework:
+                places = framework(how.framework).split(text.text[start:end], most, min(overlap, most // 2), encode)
+                found += [(start + s, start + e, heading) for s, e in places]
+                continue
             found += [(s, e, heading) for s, e in _split(text, start, end, most, overlap, how.splitter == "window")]
         return found
 

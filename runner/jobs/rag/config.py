@@ -27,7 +27,7 @@ class Config:
     service: dict[str, Any] = field(default_factory=dict)
     evaluation: dict[str, Any] = field(default_factory=dict)
     seed: int = 0
-    framework: str = "llamaindex"  # or langchain: whose splitters, retriever and prompt are used
+    framework: str | None = None  # llamaindex or langchain: whose splitter, retriever and prompt are used, to compare
 
 
 def read_config(file: Path) -> Config:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -38,6 +39,7 @@ class Embedder:
         self._cache = VectorCache(cache / f"vectors-{named}.sqlite", self.dimension) if cache else None
         self._loading = threading.Lock()
         self._loaded: Any = None
+        self.computed, self.computing_s = 0, 0.0  # texts that were not known from before, and the time they took
 
     def passages(self, texts: Sequence[str]) -> Vectors:
         """(n, dimension), in the order of `texts`."""
@@ -80,6 +82,7 @@ class Embedder:
         import torch
 
         model = self._model()
+        began = time.monotonic()
         encodings = self.tokenizer.encode_batch_fast(texts)
         tail = self.tokenizer.num_special_tokens_to_add(False) // 2
         ids = [_cut(encoding.ids, self.max_length, tail) for encoding in encodings]
@@ -97,6 +100,7 @@ class Embedder:
                 if self.normalize:
                     vectors = torch.nn.functional.normalize(vectors, dim=1)
                 out[rows] = vectors.cpu().numpy()
+        self.computed, self.computing_s = self.computed + len(texts), self.computing_s + time.monotonic() - began
         return out
 
     def _model(self) -> Any:

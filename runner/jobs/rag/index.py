@@ -11,7 +11,7 @@ from .types import IndexSpec, Problem, Store
 
 KINDS = ("postgres", "qdrant", "lancedb")
 # of the keys of `chunking`, those that decide where a document is cut
-CUTS = ("splitter", "chunk_size", "chunk_overlap", "parent_size")
+CUTS = ("splitter", "chunk_size", "chunk_overlap", "parent_size", "framework")
 
 
 def index_spec(config: Config) -> IndexSpec:

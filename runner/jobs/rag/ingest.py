@@ -44,6 +44,7 @@ class Report:
     set_aside: list[dict[str, str]] = field(default_factory=list)
     seconds: float = 0.0
     chunks_per_s: float = 0.0
+    computed_per_s: float | None = None  # passages whose vectors were not known from before; None where all were
     bytes: int = 0
     peak_rss_bytes: int = 0
 
@@ -54,8 +55,12 @@ def main(argv: list[str]) -> int:
     config = read_config(Path(argv[0]))
     report = ingest(config)
     _written(config.folder / "ingest.json", asdict(report))
+    counted = f"{report.documents} documents, {report.passages} passages"
+    with (config.folder / "metrics.jsonl").open("a") as metrics:
+        row = {"time": time.time(), "passages": report.passages, "passages_per_s": report.chunks_per_s}
+        metrics.write(json.dumps({**row, "headline": counted}) + "\n")
     print(
-        f"{report.documents} documents, {report.passages} passages: {report.added} added, {report.changed} changed, "
+        f"{counted}: {report.added} added, {report.changed} changed, "
         f"{report.removed} removed, {report.unchanged} unchanged, {len(report.set_aside)} set aside; "
         f"{report.chunks_per_s:.1f} passages/s, {report.seconds:.1f} s",
         flush=True,
@@ -118,6 +123,8 @@ def _ingest(config: Config, store: Store, embedder: Embedder, sources: list[dict
     report.documents, report.passages, report.bytes = after.documents, after.passages, after.bytes
     report.seconds = round(time.monotonic() - began, 3)
     report.chunks_per_s = round(report.embedded / max(report.seconds, 1e-3), 2)
+    if embedder.computed:
+        report.computed_per_s = round(embedder.computed / max(embedder.computing_s, 1e-3), 2)
     report.peak_rss_bytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     for each in report.set_aside:
         print(f"set aside: {each['uri']}: {each['reason']}", flush=True)

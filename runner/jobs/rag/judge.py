@@ -70,7 +70,8 @@ def main(argv: list[str]) -> int:
         summary = json.loads((folder / "summary.json").read_text())
     except (OSError, ValueError) as error:
         raise Problem(f"there are no answers to judge: `python -m rag evaluate` makes them ({error})") from error
-    rows = graded(answers, served(config.evaluation.get("judge") or {}))
+    wanted = (config.evaluation.get("judge") or {}).get("limit")
+    rows = graded(answers[:wanted], served(config.evaluation.get("judge") or {}))
     (folder / "judged.jsonl").write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
     report.publish(config, {**summary, "judge": summed(rows, config.seed)})
     return 0

@@ -44,4 +44,12 @@ PATH="$RUNNER_ENV_VLLM/bin:$PATH" "$PYTHON" -m endpoint endpoint.json -- "$PYTHO
 step judge
 PATH="$RUNNER_ENV_VLLM/bin:$PATH" "$PYTHON" -m endpoint judge-endpoint.json -- "$PYTHON" -m rag judge rag.json
 
+# Drawn by the runner's own Python, which has matplotlib; by hand, say where that is: RUNNER_PYTHON=.venv/bin/python
+step plot
+if [ -n "${RUNNER_PYTHON:-}" ]; then
+  "$RUNNER_PYTHON" -m runner.report.rag_plots results/summary.json results
+else
+  echo "launch.sh: no plots without RUNNER_PYTHON" >&2
+fi
+
 step done

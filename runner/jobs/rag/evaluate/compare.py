@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from .. import labelled
+from ..chains import framework
 from ..config import Config, read_config
 from ..retrieve import Retriever, settled
 from ..types import Hit, Problem
@@ -48,9 +49,11 @@ def evaluate(file: Path) -> None:
     asked = labelled_questions(config)
     with indexed(config, asked.folder) as (retriever, about):
         outcomes = compare(retriever, asked, variants(config), cuts(config))
-        if config.evaluation.get("judge"):
-            answer(config, retriever, asked)
-    report.write(config, asked, outcomes, about)
+        if config.framework:
+            through = framework(config.framework).searching(retriever)
+            outcomes.append(_outcome(through, asked, Variant(f"through {config.framework}", {}), cuts(config)))
+        answers = answer(config, retriever, asked) if config.generator else []
+    report.write(config, asked, outcomes, about, answers)
 
 
 def labelled_questions(config: Config) -> Questions:

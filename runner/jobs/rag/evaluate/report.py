@@ -26,8 +26,14 @@ RESULTS = "results"
 STAGES = ("rewrite", "embed", "lexical", "dense", "fuse", "fetch", "rerank", "total")
 
 
-def write(config: Config, asked: Questions, outcomes: Sequence[Outcome], about: dict[str, Any]) -> dict[str, Any]:
-    summary = summarise(config, asked, outcomes, about)
+def write(
+    config: Config,
+    asked: Questions,
+    outcomes: Sequence[Outcome],
+    about: dict[str, Any],
+    answers: Sequence[dict[str, Any]] = (),
+) -> dict[str, Any]:
+    summary = {**summarise(config, asked, outcomes, about), "answers": answered(config, answers)}
     folder = config.folder / RESULTS
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / "samples.jsonl").open("w") as samples:
@@ -95,6 +101,30 @@ def summarise(config: Config, asked: Questions, outcomes: Sequence[Outcome], abo
     }
 
 
+def answered(config: Config, rows: Sequence[dict[str, Any]]) -> dict[str, Any] | None:
+    """Of the language model's answers: their times, one question after another, and what a thousand cost; beside them
+    those of the generation alone, through the framework that the recipe names."""
+    if not rows:
+        return None
+    asked = [row["timings_ms"] for row in rows if not row["abstained"]]
+    through = [row["through"]["timings_ms"] for row in rows if "through" in row]
+    price = config.evaluation.get("price_per_hour")
+    seconds = sum(row["timings_ms"]["total"] for row in rows) / len(rows) / 1000
+    return {
+        "n": len(rows),
+        "abstained": sum(row["abstained"] for row in rows),
+        "latency_ms": _times(asked),
+        "framework": config.framework,
+        "through_ms": _times(through),
+        "cost_per_thousand": None if price is None else round(seconds / 3600 * price * 1000, 6),
+    }
+
+
+def _times(rows: Sequence[dict[str, float]]) -> dict[str, dict[str, float]]:
+    stages = dict.fromkeys(name for row in rows for name in row)
+    return {name: percentiles([row[name] for row in rows if name in row]) for name in stages}
+
+
 def headline(summary: dict[str, Any]) -> str:
     first, metric = summary["variants"][0], summary["headline"]
     best = max(summary["variants"], key=lambda v: v["metrics"][metric])
@@ -132,7 +162,20 @@ def table(summary: dict[str, Any]) -> str:
             stages.append([stage, *(f"{c['p50']:.1f} / {c['p95']:.1f} / {c['p99']:.1f}" if c else "" for c in cells)])
     asked = summary["questions"]
     about = f"{asked['n']} questions over {asked['documents']} documents.\n\n"
-    return about + _rows(rows) + "\n" + _rows(stages) + _judged(summary["judge"])
+    return about + _rows(rows) + "\n" + _rows(stages) + _answers(summary.get("answers")) + _judged(summary["judge"])
+
+
+def _answers(answers: dict[str, Any] | None) -> str:
+    if answers is None:
+        return ""
+    cells = {name: answers["latency_ms"].get(name) for name in ("retrieve", "prompt", "first_token", "check", "total")}
+    rows = [["answers, ms", "p50", "p95", "p99"], ["---"] * 4]
+    rows += [[name, *(f"{c[p]:.1f}" for p in ("p50", "p95", "p99"))] for name, c in cells.items() if c]
+    for name, c in answers["through_ms"].items():
+        rows.append([f"{name}, asked through {answers['framework']}", *(f"{c[p]:.1f}" for p in ("p50", "p95", "p99"))])
+    cost = answers["cost_per_thousand"]
+    told = f"\n{answers['n']} answers, {answers['abstained']} of them that it is not in the documents"
+    return told + (f", {cost:.4f} for a thousand" if cost else "") + ".\n\n" + _rows(rows)
 
 
 def _judged(judge: dict[str, Any] | None) -> str:
