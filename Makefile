@@ -18,7 +18,7 @@ export R PROFILE MODEL BOX DETACH
 NAMES_ONLY = case "$$R/$$PROFILE" in (*[!a-z0-9._/-]*) echo "not a recipe's name or a profile" >&2; exit 2;; esac
 
 # each has an environment of its own, from runner/engines/locks
-ENGINES := axolotl datatrove llmcompressor vllm
+ENGINES := axolotl datatrove llmcompressor rag vllm
 GRAPH := artifacts/graph.mk
 # engines that publish a schema of their keys; both lie in Axolotl's environment
 SCHEMA_ENGINES := axolotl transformers
@@ -26,7 +26,7 @@ SCHEMA_ENGINES := axolotl transformers
 SERVERS := vllm
 RECIPE_FILES := $(shell find recipes -name '*.yaml' -o -type d)
 
-.PHONY: help setup list validate show plan recipe smoke serve doctor env graph schemas tasks smoke-data lock readme check lint test bench clean
+.PHONY: help setup list validate show plan recipe smoke serve rag doctor env graph schemas tasks smoke-data lock readme check lint test bench bench-rag clean
 
 help: ## this list
 	@echo "usage: make TARGET [R=phase4/dpo-13b] [PROFILE=smoke] [-j2] [-n]"
@@ -77,6 +77,10 @@ smoke: $(RUNNER) ## every recipe in smoke (with -j2: two at a time)
 serve: $(RUNNER) ## serve MODEL, of recipes/serve or what any recipe left, until Ctrl-C; DETACH=1 returns once it is ready
 	@[ -n "$$MODEL" ] || { echo "say what to serve: MODEL=codellama-34b, or a recipe that leaves a model" >&2; exit 2; }
 	@$(RUNNER) serve --profile "$$PROFILE" $${DETACH:+--detach} -- "$$MODEL"
+
+rag: $(RUNNER) need-R ## answer from R's documents until Ctrl-C, with a chat page; makes R's index first
+	@$(MAKE) recipe
+	@$(RUNNER) rag --profile "$$PROFILE" -- "$$R"
 
 doctor: $(RUNNER) ## what this machine has and lacks, for R if given
 	@$(RUNNER) doctor -- $${R:+"$$R"}
@@ -131,6 +135,9 @@ bench: $(VENV)/.dev ## how long start-up, a run and a fit take
 	@$(VENV)/bin/python -m tests.benchmarks.preparation
 	@$(VENV)/bin/python -m tests.benchmarks.fitting
 	@$(VENV)/bin/python -m tests.benchmarks.serving
+
+bench-rag: $(VENV)/.dev ## retrieval from 1,000 to 100,000 passages, beside LlamaIndex's default: about fifteen minutes
+	@$(VENV)/bin/python -m tests.benchmarks.retrieval
 
 clean: ## remove .venv and caches; keeps artifacts/
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

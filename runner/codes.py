@@ -157,6 +157,18 @@ CODES: dict[str, tuple[str, str]] = {
         "Beyond this machine an endpoint needs an API key, and then a proxy lets only the paths of OpenAI's interface\n"
         "through: vLLM's own key leaves /invocations, /pause and others open.",
     ),
+    "R340": (
+        "a service over documents that were not ingested",
+        "`runner rag` serves what the newest finished run of a recipe of kind rag left; `make rag` makes it first.",
+    ),
+    "R341": (
+        "a recipe that answers nothing",
+        "Only recipes of kind rag have documents to answer from; `runner serve` serves a model alone.",
+    ),
+    "R342": (
+        "an index that is being served",
+        "One service at a time is started from a run by `runner rag`, so that ending one can't end another's store.",
+    ),
     "R511": (
         "a key file that others can read",
         "The API key is read from RUNNER_API_KEY or from a file of mode 600, and goes on by the environment alone: no\n"

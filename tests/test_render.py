@@ -47,6 +47,7 @@ CONFIGS = {
     "llmcompressor": ("quantize.yaml", "config"),
     "lm_eval": ("lm_eval.yaml", "config"),
     "comparison": ("compare.json", "config"),
+    "rag": ("rag.json", "config"),
 }
 GOLDEN = ROOT / "tests" / "golden"
 PROJECT = Project(ROOT)

@@ -23,6 +23,7 @@ COMMANDS = {
     "probe": "Measure a few steps of a recipe here, beside what the plan says",
     "curve": "Loss curves of runs, beside what their recipes expect",
     "serve": "Serve a model with OpenAI's interface",
+    "rag": "Answer from documents: a recipe's index and model, with a chat page",
     "ps": "Endpoints that run, as their processes tell it",
     "stop": "Drain an endpoint and leave nothing of it",
     "sample": "Let a trained model speak",

@@ -12,7 +12,7 @@ from runner.cli.progress import RunView, build_view
 from runner.diagnostics import Diagnostic, shown_path
 from runner.engines import environments_of, load_engine
 from runner.engines.environment import ensure, environment
-from runner.launch.measured import foreseen, foreseen_cells, predicted
+from runner.launch.measured import foreseen, foreseen_otherwise, predicted
 from runner.launch.sandbox import refuse_sandbox
 from runner.launch.shards import refuse_shards
 from runner.launch.supervise import Outcome, Prepared, execute, prepare, refuse_machine
@@ -108,7 +108,7 @@ def run_prepared(project: Project, recipe: Recipe, prepared: Prepared, plan: Pla
             with build_view(env) as report:
                 ensure(env, report)
     with RunView(recipe, engine.steps(recipe)) as view:
-        told = predicted(plan) if plan is not None else foreseen_cells(project, recipe)
+        told = predicted(plan) if plan is not None else foreseen_otherwise(project, recipe)
         return execute(project, recipe, prepared, view.watch, told)
 
 

@@ -115,11 +115,11 @@ def _tell_ready(endpoint: Endpoint, spec: dict[str, object]) -> None:
         click.echo(f"         http://{platform.node()}:{spec['port']}/v1 from other machines")
     click.echo(f"  model  {model}")
     click.echo(f"  run    {shown_path(str(endpoint.run))}")
-    click.echo("\n" + _curl(url, model, _key_words(spec)[0]))
-    click.echo("\n" + _snippet(url, model, _key_words(spec)[1]) + "\n")
+    click.echo("\n" + _curl(url, model, key_words(spec)[0]))
+    click.echo("\n" + _snippet(url, model, key_words(spec)[1]) + "\n")
 
 
-def _key_words(spec: dict[str, object]) -> tuple[str, str]:
+def key_words(spec: dict[str, object]) -> tuple[str, str]:
     """How a shell and a Python program come by the key; empty where there is none. Never the key itself."""
     if os.environ.get(KEY):
         return f"${KEY}", f'os.environ["{KEY}"]'

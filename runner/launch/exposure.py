@@ -25,10 +25,15 @@ WILDCARDS = ("0.0.0.0", "::", "*")  # noqa: S104 - only compared with
 
 
 def check_endpoint(
-    recipe: Recipe, spec: dict[str, Any], machine: Machine | None, running: Iterable[Endpoint]
+    recipe: Recipe,
+    spec: dict[str, Any],
+    machine: Machine | None,
+    running: Iterable[Endpoint],
+    option: str = "--set port=8100",
 ) -> list[Diagnostic]:
-    """R330 ports, R331 GPU memory (not without a `machine`), R332 the proxy, R510, R511 and R514 the key."""
-    found = [*_ports(recipe, spec, list(running)), *_proxy(spec), *_key(recipe, spec)]
+    """R330 ports, R331 GPU memory (not without a `machine`), R332 the proxy, R510, R511 and R514 the key. `option` is
+    how the command at hand takes another port."""
+    found = [*_ports(recipe, spec, list(running), option), *_proxy(spec), *_key(recipe, spec)]
     return found + (list(_memory(recipe, spec, machine)) if machine is not None else [])
 
 
@@ -37,7 +42,7 @@ def _span(recipe: Recipe, key: str) -> Span:
     return node.span if node is not None else HERE
 
 
-def _ports(recipe: Recipe, spec: dict[str, Any], running: list[Endpoint]) -> Iterator[Diagnostic]:
+def _ports(recipe: Recipe, spec: dict[str, Any], running: list[Endpoint], option: str) -> Iterator[Diagnostic]:
     proxy = [{"name": "the proxy", **spec["proxy"]}] if spec["proxy"] else []
     for server in (*proxy, *spec["replicas"]):
         host, port = spec["host"] if server in proxy or not proxy else "127.0.0.1", int(server["port"])
@@ -47,7 +52,7 @@ def _ports(recipe: Recipe, spec: dict[str, Any], running: list[Endpoint]) -> Ite
         holder = next((e for e in running if e.alive and port in _ports_of(e)), None)
         note = f"endpoint `{holder.recipe}` ({holder.profile}) listens there" if holder else taken
         end = f"`runner stop {holder.recipe}`" if holder else "end what listens there"
-        help = f"{end}, or take another port: `--set port=8100`"
+        help = f"{end}, or take another port: `{option}`"
         message = f"port {port}, for {server['name']}, can't be listened on"
         yield Diagnostic("R330", message, _span(recipe, "port"), notes=(note,), help=help)
 

@@ -190,14 +190,14 @@ def _signal_group(process: subprocess.Popen[bytes], number: int) -> None:
         os.killpg(process.pid, number)
 
 
-def end_stragglers(run: Path) -> list[int]:
+def end_stragglers(run: Path | str) -> list[int]:
     """Kill what is left of a run and return its process ids.
 
     torchrun gives each rank a session of its own, so killing launch.sh's group does not reach them; all of them carry
     the run's directory in their environment.
     """
     ended: list[int] = []
-    while found := [pid for pid in _marked(run) if pid not in ended]:  # again, for what was started meanwhile
+    while found := [pid for pid in marked(run) if pid not in ended]:  # again, for what was started meanwhile
         for pid in found:
             with suppress(ProcessLookupError, PermissionError):
                 os.kill(pid, signal.SIGKILL)
@@ -205,7 +205,8 @@ def end_stragglers(run: Path) -> list[int]:
     return ended
 
 
-def _marked(run: Path) -> list[int]:
+def marked(run: Path | str) -> list[int]:
+    """Processes that carry the mark of a run, ourselves left out."""
     wanted = f"{MARK}={run}".encode()
     found = []
     for entry in Path("/proc").glob("[0-9]*/environ"):

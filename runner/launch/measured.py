@@ -14,6 +14,8 @@ from runner.launch.local import Ended
 from runner.plan.as_json import estimates
 from runner.plan.bench import KIND as BENCH
 from runner.plan.bench import plan_bench, predicted_cells
+from runner.plan.rag import KIND as RAG
+from runner.plan.rag import plan_rag, predicted_run
 from runner.plan.types import Plan
 from runner.project import Project
 from runner.recipe.artifacts import MODEL_KEYS
@@ -33,7 +35,12 @@ SHOWN = {
     "speed.step_s": ("step", "s"),
     "time.steps": ("steps", ""),
     "time.hours": ("time", "h"),
+    "index.passages": ("passages", ""),
+    "index.gib": ("index", "GiB"),
+    "ingest.passages_per_s": ("embedding", "passages/s"),
 }
+# what a run of kind `rag` leaves about its index
+INGEST = "ingest.json"
 
 
 def foreseen(recipe: Recipe) -> Plan | None:
@@ -43,7 +50,7 @@ def foreseen(recipe: Recipe) -> Plan | None:
     from runner.plan.make import make_plan
     from runner.plan.reading import Unplannable
 
-    if recipe.kind == BENCH or not has_plan(recipe.kind):
+    if recipe.kind in (BENCH, RAG) or not has_plan(recipe.kind):
         return None
     try:
         return make_plan(recipe)
@@ -51,8 +58,10 @@ def foreseen(recipe: Recipe) -> Plan | None:
         return None
 
 
-def foreseen_cells(project: Project, recipe: Recipe) -> dict[str, Any] | None:
-    """What a benchmark's cells should come to, for its own table; None of another kind."""
+def foreseen_otherwise(project: Project, recipe: Recipe) -> dict[str, Any] | None:
+    """What a benchmark's cells should come to, for its own table, and what an index should; None of another kind."""
+    if recipe.kind == RAG:
+        return predicted_run(plan_rag(project, recipe))
     return {"cells": predicted_cells(plan_bench(project, recipe))} if recipe.kind == BENCH else None
 
 
@@ -88,8 +97,22 @@ def measured(recipe: Recipe, run: Path, ended: Ended, metrics: dict[str, Any]) -
         "host.ranks_gib": _values(ranks, "peak_rss_gib") or None,
         "host.parts_gib": {part: round(held, 3) for part, held in ended.resident_gib.items()} or None,
         "peak_process_rss_gib": round(ended.peak_rss_gib, 3),
+        **(ingested(run) if recipe.kind == RAG else {}),
     }
     return {name: value for name, value in found.items() if value is not None}
+
+
+def ingested(run: Path) -> dict[str, Any]:
+    """Of an index, as its ingest says. How fast passages were embedded is of those that were not known from before."""
+    try:
+        found = json.loads((run / INGEST).read_text())
+    except (OSError, ValueError):
+        return {}
+    if not isinstance(found, dict):
+        return {}
+    figures = {"index.passages": found.get("passages"), "ingest.passages_per_s": found.get("computed_per_s")}
+    figures["index.gib"] = round(found["bytes"] / GIB, 5) if isinstance(found.get("bytes"), int) else None
+    return figures
 
 
 def scaling(recipe: Recipe, found: dict[str, Any], metrics: dict[str, Any]) -> dict[str, Any] | None:

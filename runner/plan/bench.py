@@ -108,7 +108,7 @@ def _endpoint(
 ) -> tuple[list[Foreseen], str]:
     engine = entry.get("engine", "vllm")
     cells = cells_of(recipe.values, engine, has_server="url" not in entry)
-    model, method = _model(project, recipe, index, entry)
+    model, method = served_model(project, recipe, f"endpoints.{index}", entry)
     why = _why_not(entry, engine, box, model)
     plans: dict[tuple[int, int, float | None], ServingPlan] = {}
     found, fits = [], "yes"
@@ -139,10 +139,10 @@ def _why_not(entry: dict[str, Any], engine: str, box: Box, model: Model | None) 
     return "" if model is not None else f"nothing is known about the model `{entry.get('model')}`"
 
 
-def _model(project: Project, recipe: Recipe, index: int, entry: dict[str, Any]) -> tuple[Model | None, str]:
-    """And how its weights lie in memory: as the server is told, as the checkpoint says, or as the recipe that leaves it
-    will make them."""
-    node = recipe.doc.find(f"endpoints.{index}.model")
+def served_model(project: Project, recipe: Recipe, path: str, entry: dict[str, Any]) -> tuple[Model | None, str]:
+    """The model of the server whose keys stand at `path`, and how its weights lie in memory: as the server is told, as
+    the checkpoint says, or as the recipe that leaves it will make them."""
+    node = recipe.doc.find(f"{path}.model")
     library = Library(project, recipe.profile)
     need, upstream = model_of_need(library, recipe.doc, str(node.value) if node is not None else "")
     found = find_model(str(entry.get("model", "")), project.root) or need

@@ -31,12 +31,16 @@ class Adapter:
     tokenizer: bool
 
 
-def with_base(library: Library, doc: Document, values: dict[str, Any], name: str, values_of: Values) -> dict[str, Any]:
-    """`values` of a recipe with `model`: where that is an adapter, its base stands there and it is one of the
-    `lora_modules`, under `name`. `max_lora_rank` is what the adapters need, where it is not given."""
+def with_base(
+    library: Library, doc: Document, at: Node, values: dict[str, Any], name: str, values_of: Values
+) -> dict[str, Any]:
+    """`values` of a mapping with `model`, which stands at `at`: where that is an adapter, its base stands there and it
+    is one of the `lora_modules`, under `name`. `max_lora_rank` is what the adapters need, where it is not given."""
     found = dict(values)
-    own = _adapter(library, doc, doc.keys["model"], str(values["model"]), values_of)
-    adapters = _listed(library, doc, values, values_of)
+    model = at.child("model")
+    assert model is not None
+    own = _adapter(library, doc, model, str(values["model"]), values_of)
+    adapters = _listed(library, doc, at, values, values_of)
     if own is not None:
         found["model"] = own.base
         found["lora_modules"] = [{"name": name, "path": own.path}, *(values.get("lora_modules") or ())]
@@ -49,8 +53,8 @@ def with_base(library: Library, doc: Document, values: dict[str, Any], name: str
     return found
 
 
-def _listed(library: Library, doc: Document, values: Mapping[str, Any], values_of: Values) -> list[Adapter]:
-    node = doc.keys.get("lora_modules")
+def _listed(library: Library, doc: Document, at: Node, values: Mapping[str, Any], values_of: Values) -> list[Adapter]:
+    node = at.child("lora_modules")
     items = node.value if node is not None and isinstance(node.value, list) else []
     modules = values.get("lora_modules") or ()
     paths = [(item.child("path"), module["path"]) for item, module in zip(items, modules, strict=True)]

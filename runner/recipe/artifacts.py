@@ -32,6 +32,11 @@ ACCEPTS: dict[tuple[str, ...], tuple[str, ...]] = {
     ("calibration", "path"): ("dataset",),
     ("held_out", "path"): ("dataset",),
     ("endpoints", "*", "model"): ("model", "quantized-model"),
+    ("generator", "serve", "model"): ("model", "quantized-model", "adapter"),
+    ("generator", "serve", "tokenizer"): ("model", "adapter", "quantized-model", "tokenizer"),
+    ("generator", "serve", "lora_modules", "*", "path"): ("adapter",),
+    ("evaluation", "judge", "serve", "model"): ("model", "quantized-model"),
+    ("embedding", "model"): ("model",),
 }
 # keys that name the model a recipe starts from: one to train, or one to serve and measure
 MODEL_KEYS = ("base_model", "model")
@@ -51,7 +56,7 @@ def outputs_of(doc: Document) -> tuple[Output, ...]:
     declared = kind_schema(str(doc.keys["kind"].value))["x-runner"]["outputs"]
 
     def given(key: str) -> bool:
-        node = doc.keys.get(key)
+        node = doc.find(key)
         return node is not None and node.value not in (None, False)
 
     return tuple(

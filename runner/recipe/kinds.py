@@ -40,6 +40,12 @@ def serves(kind: str) -> bool:
 
 
 @cache
+def servers_in(kind: str) -> tuple[str, ...]:
+    """Dotted paths of the mappings with keys of kind `serve` that such a recipe may hold, each with its own model."""
+    return tuple(kind_schema(kind)["x-runner"].get("servers", ()))
+
+
+@cache
 def header_keys() -> frozenset[str]:
     """Keys that are the runner's own, of every kind: engines never see them."""
     import yaml

@@ -9,9 +9,11 @@ from typing import Any
 
 # keys with one path, and keys with a list of entries that name some
 SINGLE = ("base_model", "model", "prepared", "source", "tokenizer", "dataset", "peft", "include_path")
-ENTRIES = ("datasets", "test_datasets", "pretraining_dataset", "decontaminate")
+ENTRIES = ("datasets", "test_datasets", "pretraining_dataset", "decontaminate", "sources")
 # keys with one such entry
 TEXTS = ("calibration", "held_out")
+# keys of a mapping with one path
+BELOW = (("evaluation", "questions"), ("embedding", "model"))
 
 
 def entry_paths(entry: Any) -> list[str]:
@@ -32,6 +34,10 @@ def named_paths(values: Mapping[str, Any]) -> Iterator[str]:
         listed = values.get(key)
         for entry in listed if isinstance(listed, list) else [listed]:
             yield from entry_paths(entry)
+    for key, below in BELOW:
+        mapping = values.get(key)
+        if isinstance(mapping, Mapping) and isinstance(mapping.get(below), str):
+            yield mapping[below]
 
 
 def local_paths(values: Mapping[str, Any], root: Path | None = None) -> list[Path]:

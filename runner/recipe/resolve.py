@@ -12,12 +12,12 @@ from runner.diagnostics import Diagnostic
 from runner.facts.boxes import Box
 from runner.facts.models import Model, catalogue
 from runner.project import Project, shipped
-from runner.recipe.adapters import with_base
+from runner.recipe.adapters import Values, with_base
 from runner.recipe.artifacts import REFERENCE, Output, outputs_of
 from runner.recipe.check import box_of
 from runner.recipe.document import Document, Node
 from runner.recipe.graph import Library, needs_of
-from runner.recipe.kinds import engine_of, header_keys, kind_schema, serves
+from runner.recipe.kinds import engine_of, header_keys, kind_schema, servers_in, serves
 from runner.recipe.load import Refused
 from runner.recipe.profile import in_profile
 from runner.recipe.smoke import TinyModel, smoke_dir
@@ -48,6 +48,7 @@ LOCAL = (
     "against",
     "gate",
     "bench",
+    "questions",
 )
 
 
@@ -107,9 +108,7 @@ def resolve(project: Project, doc: Document, profile: str, locate: Locate, *, li
     merge = doc.keys.get("merge")
     prepared = doc.keys.get("prepared")
     kind = str(doc.keys["kind"].value)
-    if {"lora_modules", "peft"} & kind_schema(kind)["properties"].keys() and "model" in values:
-        name = served_name(values, doc.name)
-        values = with_base(library, doc, values, name, lambda need: _values_of(project, library, need, profile, locate))
+    values = _on_their_bases(doc, kind, values, library, lambda n: _values_of(project, library, n, profile, locate))
     return Recipe(
         name=doc.name,
         kind=kind,
@@ -128,6 +127,24 @@ def resolve(project: Project, doc: Document, profile: str, locate: Locate, *, li
         children=tuple(children_of(library, doc)) if is_sweep(doc) else (),
         prepared=_fill(prepared, "prepared", project, paths) if prepared is not None else None,
     )
+
+
+def _on_their_bases(
+    doc: Document, kind: str, values: dict[str, Any], library: Library, values_of: Values
+) -> dict[str, Any]:
+    """With the base of every adapter that is served: as the recipe's model, or below a key of a server."""
+    if {"lora_modules", "peft"} & kind_schema(kind)["properties"].keys() and "model" in values:
+        values = with_base(library, doc, doc.root, values, served_name(values, doc.name), values_of)
+    for path in servers_in(kind):
+        at = doc.find(path)
+        *above, last = path.split(".")
+        holder: Any = values
+        for part in above:
+            holder = (holder or {}).get(part)
+        if at is not None and at.child("model") is not None and holder and "model" in (holder.get(last) or {}):
+            given = holder[last]
+            holder[last] = with_base(library, doc, at, given, served_name(given, doc.name), values_of)
+    return values
 
 
 def _values_of(project: Project, library: Library, name: str, profile: str, locate: Locate) -> dict[str, Any]:

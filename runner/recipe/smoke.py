@@ -21,7 +21,7 @@ from runner.facts.models import Model, find_model
 from runner.project import Project, shipped
 from runner.recipe.artifacts import model_key
 from runner.recipe.document import Document, Node, make_node, merge
-from runner.recipe.kinds import engine_of
+from runner.recipe.kinds import engine_of, servers_in
 from runner.recipe.load import Refused
 
 ORIGIN = Span("<smoke profile>")
@@ -81,6 +81,8 @@ def smoke(project: Project, doc: Document, model: Model | None) -> tuple[Documen
             else:
                 root = merge(root, make_node({"tokenizer_config": tiny.path}, ORIGIN))
     staged = replace(doc, root=merge(root, doc.wishes) if doc.wishes else root)
+    for path in servers_in(str(doc.keys["kind"].value)):
+        staged, tiny = _small_server(project, staged, path, profile.get("servers", {}), tiny)
     if "entries" in profile:
         return _entries(project, staged, profile["entries"])
     return staged, tiny
@@ -113,6 +115,33 @@ def _entries(project: Project, doc: Document, rules: dict[str, Any]) -> tuple[Do
         kept.append(replace(entry, value=small))
     root = replace(doc.root, value={**doc.root.value, key: replace(doc.root.value[key], value=kept)})
     return replace(doc, root=root), tiny
+
+
+def _small_server(
+    project: Project, doc: Document, path: str, more: dict[str, Any], tiny: TinyModel | None
+) -> tuple[Document, TinyModel | None]:
+    """A server that a recipe starts beside its own work, made small as a recipe of kind `serve` is, with `more` over
+    that; what the recipe says of it for smoke wins. All models of the hub become the first one's tiny model."""
+    node, profile = doc.find(path), _of_engine("vllm")
+    if node is None or not isinstance(node.value, dict):
+        return doc, tiny
+    wished = Document(doc.name, doc.file, doc.wishes).find(path) if doc.wishes else None
+    small = {k: v for k, v in node.value.items() if not _dropped(k, profile["drop"])}
+    sets = {k: v for part in profile["parts"] for k, v in part["set"].items() if k not in ("box", "engine")} | more
+    small |= {k: make_node(v, ORIGIN) for k, v in sets.items()}
+    model = small.get("model")
+    if model is not None and not _from_need(model):
+        tiny = tiny or make_tiny(project, _known(project, model), weights=True)
+        small["model"] = make_node(tiny.path, ORIGIN)
+    made = replace(node, value=small)
+    return replace(doc, root=_put(doc.root, path.split("."), merge(made, wished) if wished else made)), tiny
+
+
+def _put(root: Node, path: list[str], node: Node) -> Node:
+    if not path:
+        return node
+    assert isinstance(root.value, dict)
+    return replace(root, value={**root.value, path[0]: _put(root.value[path[0]], path[1:], node)})
 
 
 def _like(entry: dict[str, Any], pattern: dict[str, Any]) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 from runner.diagnostics import Diagnostic
@@ -11,6 +11,7 @@ from runner.plan import as_json
 from runner.plan.any import AnyPlan
 from runner.plan.bench import BenchPlan
 from runner.plan.preparation import Preparation
+from runner.plan.rag import RagPlan
 from runner.plan.serving import types as serving
 from runner.plan.serving.types import ServingPlan
 from runner.plan.sweep import SweepPlan
@@ -20,53 +21,59 @@ from runner.report.bench_text import bench_page, bench_table
 from runner.report.ink import Ink
 from runner.report.plan_tables import catalogue
 from runner.report.preparation_text import preparation_page, preparation_table
+from runner.report.rag_text import rag_page, rag_table
+
+# what each plan looks like on a page
+_PAGES: dict[type, Callable[[Any, Ink], Iterable[str]]] = {
+    Plan: plan_text.page,
+    SweepPlan: sweep_plan.page,
+    Preparation: preparation_page,
+    ServingPlan: serving_text.page,
+    BenchPlan: bench_page,
+    RagPlan: rag_page,
+}
+# those with tables of their own below the catalogue, and their names in the JSON of all
+_TABLES: dict[type, tuple[str, Callable[[Any, Ink], Iterable[str]]]] = {
+    Preparation: ("preparations", preparation_table),
+    ServingPlan: ("servings", serving_text.table),
+    BenchPlan: ("benches", bench_table),
+    RagPlan: ("rags", rag_table),
+}
 
 
 def page(plan: AnyPlan, ink: Ink) -> list[str]:
-    if isinstance(plan, SweepPlan):
-        return list(sweep_plan.page(plan, ink))
-    if isinstance(plan, Preparation):
-        return list(preparation_page(plan, ink))
-    if isinstance(plan, ServingPlan):
-        return serving_text.page(plan, ink)
-    if isinstance(plan, BenchPlan):
-        return list(bench_page(plan, ink))
-    return list(plan_text.page(plan, ink))
+    return list(_PAGES[type(plan)](plan, ink))
 
 
 def to_json(plan: AnyPlan, diagnostics: Iterable[Diagnostic] = ()) -> dict[str, Any]:
-    """As schemas/plan.schema.json describes it: its root, `sweep`, `preparation`, `serving` or `bench`."""
+    """As schemas/plan.schema.json describes it: its root, `sweep`, `preparation`, `serving`, `bench` or `rag`."""
     if isinstance(plan, Plan):
         return as_json.to_json(plan, diagnostics)
+    return {**_own_json(plan), "diagnostics": [diagnostic_to_json(d) for d in diagnostics]}
+
+
+def _own_json(plan: SweepPlan | Preparation | ServingPlan | BenchPlan | RagPlan) -> dict[str, Any]:
     if isinstance(plan, ServingPlan):
-        found = serving.to_json(plan)
-    else:
-        found = sweep_plan.to_json(plan) if isinstance(plan, SweepPlan) else plan.as_json()
-    return {**found, "diagnostics": [diagnostic_to_json(d) for d in diagnostics]}
+        return serving.to_json(plan)
+    return sweep_plan.to_json(plan) if isinstance(plan, SweepPlan) else plan.as_json()
 
 
 def all_pages(plans: Sequence[AnyPlan], ink: Ink) -> Iterator[str]:
-    """A line for each, by name; preparations and endpoints, which have other figures, in tables of their own."""
-    preparations = [plan for plan in plans if isinstance(plan, Preparation)]
-    served = [plan for plan in plans if isinstance(plan, ServingPlan)]
+    """A line for each, by name; what has other figures than a training in tables of their own."""
     trained = sorted((p for p in plans if isinstance(p, (Plan, SweepPlan))), key=lambda plan: plan.recipe)
     yield from catalogue(trained, ink)
-    if preparations:
-        yield ""
-        yield from preparation_table(preparations, ink)
-    if served:
-        yield ""
-        yield from serving_text.table(served, ink)
-    if benchmarks := [plan for plan in plans if isinstance(plan, BenchPlan)]:
-        yield ""
-        yield from bench_table(benchmarks, ink)
+    for kind, (_, table) in _TABLES.items():
+        if listed := [plan for plan in plans if type(plan) is kind]:
+            yield ""
+            yield from table(listed, ink)
 
 
 def all_to_json(plans: Sequence[AnyPlan]) -> dict[str, Any]:
     return {
         "plans": [as_json.to_json(p) for p in plans if isinstance(p, Plan)],
         "sweeps": [sweep_plan.to_json(p) for p in plans if isinstance(p, SweepPlan)],
-        "preparations": [p.as_json() for p in plans if isinstance(p, Preparation)],
-        "servings": [serving.to_json(p) for p in plans if isinstance(p, ServingPlan)],
-        "benches": [p.as_json() for p in plans if isinstance(p, BenchPlan)],
+        **{
+            name: [_own_json(p) for p in plans if not isinstance(p, (Plan, SweepPlan)) and type(p) is kind]
+            for kind, (name, _) in _TABLES.items()
+        },
     }

@@ -43,7 +43,9 @@ class Endpoint:
     process: subprocess.Popen[str] | None = None
     variables: dict[str, str] = field(default_factory=dict)
 
-    def start(self, *flags: str, command: tuple[str, ...] = (), **changes: Any) -> subprocess.Popen[str]:
+    def start(
+        self, *flags: str, command: tuple[str, ...] = (), keep: bool = False, **changes: Any
+    ) -> subprocess.Popen[str]:
         each: list[list[str]] = changes.pop("each", [list(flags)] * changes.pop("count", 1))
         data: dict[str, Any] = {
             "model": "little",
@@ -69,7 +71,10 @@ class Endpoint:
         }
         (self.folder / "endpoint.json").write_text(json.dumps(data))
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "endpoint", "endpoint.json", *(("--", *command) if command else ())],
+            [
+                *(sys.executable, "-m", "endpoint", *(["--keep"] if keep else [])),
+                *("endpoint.json", *(("--", *command) if command else ())),
+            ],
             cwd=self.folder,
             env={**os.environ, "PYTHONPATH": str(JOBS), **self.variables},
             stdout=subprocess.PIPE,

@@ -127,6 +127,19 @@ def test_one_of_two_dies_and_comes_back(endpoint: Endpoint) -> None:
     assert process.wait(20) == 0
 
 
+def test_the_only_server_is_kept(endpoint: Endpoint) -> None:
+    process = endpoint.start(keep=True, command=("sleep", "300"))
+    (first,) = endpoint.ready()["replicas"]
+    os.kill(first["pid"], signal.SIGKILL)
+    eventually(lambda: endpoint.state["status"] == "degraded")
+    eventually(lambda: endpoint.state["status"] == "ready")
+    assert endpoint.state["replicas"][0]["restarts"] == 1
+    assert endpoint.ask()["choices"]
+    process.terminate()
+    assert process.wait(20) == 143
+    assert endpoint.left() == []
+
+
 def test_a_command_runs_against_it(endpoint: Endpoint) -> None:
     code = "import os, sys; print(os.environ['ENDPOINT_URL'], os.environ['ENDPOINT_MODEL']); sys.exit(9)"
     process = endpoint.start(command=(sys.executable, "-c", code))

@@ -16,6 +16,7 @@ from runner.plan.as_json import estimates, search_to_json, to_json
 from runner.plan.bench import BenchPlan
 from runner.plan.fit import Choice, Search
 from runner.plan.lenient import open_any
+from runner.plan.rag import RagPlan
 from runner.plan.serving.types import ServingPlan
 from runner.plan.sweep import SweepPlan
 from runner.plan.types import Plan
@@ -57,7 +58,9 @@ def test_every_shipped_recipes_plan_is_as_the_schema_says(file: Any, profile: st
         return  # what a server does on a processor is not planned
     plan = plan_any(Project(ROOT), recipe, lambda name, profile: None)
     if not isinstance(plan, Plan):
-        part = {SweepPlan: "sweep", ServingPlan: "serving", BenchPlan: "bench"}.get(type(plan), "preparation")
+        part = {SweepPlan: "sweep", ServingPlan: "serving", BenchPlan: "bench", RagPlan: "rag"}.get(
+            type(plan), "preparation"
+        )
         assert faults(any_to_json(plan, found), part) == []
         return
     data = to_json(plan, found)
@@ -139,6 +142,6 @@ def test_a_search_is_as_the_schema_says() -> None:
     assert data["best"]["settings"] == {"micro_batch_size": 1, "gradient_checkpointing_kwargs": None}
     assert data["frontier"][1]["plan"]["fits"] == "tight"
     assert faults(search_to_json(Search(None, (), 12)), "search") == []
-    rest: dict[str, Any] = {"sweeps": [], "preparations": [], "servings": [], "benches": []}
+    rest: dict[str, Any] = {"sweeps": [], "preparations": [], "servings": [], "benches": [], "rags": []}
     assert faults({"plans": [to_json(FITTING)], **rest}, "catalogue") == []
     assert faults({"plans": [{**to_json(FITTING), "fits": "maybe"}], **rest}, "catalogue") != []

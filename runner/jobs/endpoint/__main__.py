@@ -9,17 +9,19 @@ from .spec import Problem, read_spec
 from .state import State
 from .supervise import Supervisor
 
-USAGE = "usage: python -m endpoint ENDPOINT.json [-- COMMAND ...]"
+USAGE = "usage: python -m endpoint [--keep] ENDPOINT.json [-- COMMAND ...]"
 
 
 def main(argv: list[str]) -> int:
+    keep = argv[:1] == ["--keep"]
+    argv = argv[1:] if keep else argv
     if not argv or argv[0] in ("-h", "--help") or (len(argv) > 1 and (argv[1] != "--" or len(argv) < 3)):
         print(USAGE, file=sys.stderr)
         return 2
     spec = None
     try:
         spec = read_spec(Path(argv[0]))
-        supervisor = Supervisor(spec, argv[2:])
+        supervisor = Supervisor(spec, argv[2:], keep=keep)
     except Problem as problem:
         # of what had not begun
         if spec is not None:

@@ -27,10 +27,11 @@ COMMAND_GRACE_S = 20.0
 
 
 class Supervisor:
-    """`command` runs against the endpoint once it is ready; without one it serves until it is asked to stop."""
+    """`command` runs against the endpoint once it is ready; without one it serves until it is asked to stop. A server
+    that is the only one and dies ends it all, unless it is to `keep` it: started again, as one of many is."""
 
-    def __init__(self, spec: Spec, command: Sequence[str] = ()) -> None:
-        self.spec, self.command = spec, list(command)
+    def __init__(self, spec: Spec, command: Sequence[str] = (), *, keep: bool = False) -> None:
+        self.spec, self.command, self.keep = spec, list(command), keep
         self.signals = Signals()
         self.began = time.monotonic()
         self.key = keys.read_key(spec.key_file)
@@ -140,7 +141,7 @@ class Supervisor:
             before = child.status
             child.look()
             if child.error and before == "ready":
-                if len(self.replicas) == 1 and child is not self.proxy:
+                if len(self.replicas) == 1 and child is not self.proxy and not self.keep:
                     raise Problem(child.error)
                 print(f"{child.error}; it will be started again", flush=True)
             if child.status == "failed" and before != "failed":

@@ -27,6 +27,7 @@ class Config:
     service: dict[str, Any] = field(default_factory=dict)
     evaluation: dict[str, Any] = field(default_factory=dict)
     seed: int = 0
+    framework: str | None = None  # llamaindex or langchain: whose splitter, retriever and prompt are used, to compare
 
 
 def read_config(file: Path) -> Config:
@@ -34,6 +35,13 @@ def read_config(file: Path) -> Config:
     try:
         given = json.loads(file.read_text())
         folder = file.resolve().parent
-        return Config(**{**given, "folder": folder, "cache": folder / given.get("cache", "cache")})
+        return Config(**{**given, "folder": folder, "cache": _cache(folder, given.get("cache", "cache"))})
     except (OSError, ValueError, TypeError) as error:
         raise Problem(f"{file} can't be read: {error}") from error
+
+
+def _cache(folder: Path, named: str) -> Path:
+    """Below the project's artifacts/, or the folder's own where it was rendered elsewhere."""
+    shared = (folder / named).resolve()
+    elsewhere = shared.parts[-2:] == (".cache", "rag") and shared.parts[-3:-2] != ("artifacts",)
+    return folder / "cache" if elsewhere else shared

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -20,7 +21,8 @@ class Problem(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """A source as it was read. `id` stays when its content changes; `sha256` is of the bytes that were read."""
+    """A source as it was read. `id` stays when its content changes; `sha256` is of the bytes that were read, and of
+    the metadata that the recipe adds."""
 
     id: str
     uri: str
@@ -118,6 +120,14 @@ class Store(Protocol):
         """In one transaction where the store has them: killed at any point, each document is whole, old or new."""
         ...
 
+    def ingesting(self) -> AbstractContextManager[None]:
+        """Held by one ingest at a time. Raises Problem at once where another holds it."""
+        ...
+
+    def settle(self) -> None:
+        """After the last apply of an ingest: builds what is cheaper built at once. Without it searches are slower."""
+        ...
+
     def dense(self, vector: Vectors, k: int, where: Where | None = None) -> list[tuple[str, float]]:
         """(dimension,) -> passage ids and similarities (cosine or inner product), best first."""
         ...
@@ -151,6 +161,11 @@ class Store(Protocol):
         ...
 
     def close(self) -> None: ...
+
+
+def as_searched(title: str, heading: str, text: str) -> str:
+    """What is embedded, and read by BM25, for a passage: its text below the names of where it stands."""
+    return "\n".join(line for line in (title, heading if heading != title else "", text) if line)
 
 
 class Unavailable(Problem):

@@ -1,0 +1,104 @@
+"""The rag recipes' smoke runs, for real: PostgreSQL, embeddings, labelled questions, a served language model."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from runner.record import Run
+from tests.engine.conftest import Smoke
+
+pytestmark = pytest.mark.engine
+DOCS = "phase5/rag-smoke-docs"
+
+
+def summary(run: Run) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((run.path / "results/summary.json").read_text())
+    return found
+
+
+def scores(run: Run) -> dict[str, float]:
+    return {each["name"]: each["metrics"]["ndcg@10"] for each in summary(run)["variants"]}
+
+
+def command(run: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    """`python -m rag` in a run's folder, as launch.sh has it."""
+    launch = (run / "launch.sh").read_text()
+    folder = next(line.split("envs/")[1].rstrip('}"') for line in launch.splitlines() if line.startswith("RUNNER_ENV="))
+    python = Path("~/.cache/llm-recipes/envs").expanduser() / folder / "bin/python"
+    if cache := os.environ.get("RUNNER_CACHE"):
+        python = Path(cache) / "envs" / folder / "bin/python"
+    environment = {**os.environ, "PYTHONPATH": str(run / "jobs"), "CUDA_VISIBLE_DEVICES": "", "HF_HUB_OFFLINE": "1"}
+    return subprocess.run(
+        [python, "-m", "rag", *words], cwd=run, env=environment, capture_output=True, text=True, timeout=300
+    )
+
+
+def test_the_index_holds_what_was_read(smoked: Smoke) -> None:
+    run = smoked.run(DOCS)
+    report = json.loads((run.path / "ingest.json").read_text())
+    assert report["documents"] == report["added"] > 5
+    assert report["set_aside"] == []
+    assert {output["type"] for output in run.record["outputs"]} == {"index", "results"}
+    assert run.record["measured"]["index.passages"] == report["passages"] > 100
+    assert "nDCG" in run.record["metrics"]["headline"] or "ndcg" in run.record["metrics"]["headline"]
+
+
+def test_predicted_stands_beside_measured(smoked: Smoke) -> None:
+    record = smoked.run(DOCS).record
+    said, found = record["predicted"], record["measured"]
+    for name in ("index.passages", "index.gib", "host.ram_gib"):
+        assert said[name] > 0
+        assert found[name] > 0
+    assert 0.5 < said["host.ram_gib"] / found["host.ram_gib"] < 2
+
+
+def test_run_again_nothing_is_embedded(smoked: Smoke) -> None:
+    run = smoked.run(DOCS)
+    again = command(run.path, "ingest", "rag.json")
+    assert again.returncode == 0, again.stderr
+    report = json.loads((run.path / "ingest.json").read_text())
+    assert (report["added"], report["changed"], report["removed"]) == (0, 0, 0)
+    assert report["unchanged"] == report["documents"]
+
+
+def test_ways_to_retrieve_in_one_table(smoked: Smoke) -> None:
+    run = smoked.run("phase5/rag-compare")
+    found = scores(run)
+    assert {"as written", "dense", "bm25", "few candidates"} <= set(found)
+    assert all(0.3 < value <= 1 for value in found.values())
+    assert found["as written"] >= max(found["dense"], found["bm25"]) - 0.02
+    table = (run.path / "results/table.md").read_text()
+    assert "hybrid by words" in table
+    assert "p95 ms" in table
+    for figure in ("found", "times", "differences"):
+        assert (run.path / f"results/{figure}.png").read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize("name", ["llamaindex", "langchain"])
+def test_a_framework_finds_as_much(smoked: Smoke, name: str) -> None:
+    """Around the same store, with the same vectors; words are stemmed and counted differently."""
+    run = smoked.run(f"phase5/rag-{name}")
+    found = scores(run)
+    assert found[f"through {name}"] == pytest.approx(found["as written"], abs=0.15)
+    index = summary(run)["index"]
+    assert index["chunking"]["framework"] == name
+
+
+def test_a_served_model_answers_and_is_judged(smoked: Smoke) -> None:
+    """The tiny model's words are noise; that every question was asked, cited, timed and judged is not."""
+    run = smoked.run("phase5/rag-production-34b")
+    answers = [json.loads(line) for line in (run.path / "results/answers.jsonl").read_text().splitlines()]
+    assert len(answers) == summary(run)["answers"]["n"] == 4
+    asked = [row for row in answers if not row["abstained"]]
+    assert asked
+    assert all(row["passages"] and row["timings_ms"]["first_token"] > 0 for row in asked)
+    judged = summary(run)["judge"]
+    assert judged["n"] == 4
+    assert {"vllm"} <= set(run.record["engine"]["others"])
+    assert json.loads((run.path / "endpoint-state.json").read_text())["status"] == "stopped"
