@@ -79,7 +79,7 @@ def smoked(scratch: Smoke) -> Smoke:
         env=scratch.env,
         capture_output=True,
         text=True,
-        timeout=3600,
+        timeout=4800,
     )
     (scratch.project.root / "make.log").write_text(done.stdout + done.stderr)
     return scratch
