@@ -112,7 +112,7 @@ def config(recipe: Recipe, served: dict[str, Any] | None, judge: dict[str, Any] 
         if asked is not None and str(asked.value).partition(":")[0] == "stdlib":
             evaluation["questions"] = asked.value  # whatever folder may have this name
         if evaluation.get("price_per_hour") is None:
-            evaluation["price_per_hour"] = recipe.box.price_usd_per_hour
+            evaluation["price_per_hour"] = recipe.box.price_usd_per_hour or None
         if evaluation.get("judge"):
             evaluation["judge"].pop("serve", None)
             evaluation["judge"] |= _address(judge)

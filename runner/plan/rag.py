@@ -45,7 +45,7 @@ class Answers:
 @dataclass(frozen=True, slots=True)
 class RagPlan:
     """Everything that is foreseen of an index and of answers from it. `passages` are at most; sizes are PostgreSQL's,
-    `ram_gib` that of the process that answers, with the database. None where the embedding model is not known."""
+    `ram_gib` that of the process that searches. None where the embedding model is not known."""
 
     recipe: str
     kind: str
@@ -146,7 +146,8 @@ def _index(values: dict[str, Any], embedder: Embedder | None, corpus: Corpus, pa
     return {
         "vectors": passages * (4 * wide + facts["vector_row"]) / GIB,
         "graph": passages * graph / GIB,
-        "text": (corpus.prose + corpus.code) * (facts["text"] + parents) / GIB,
+        "text": ((corpus.prose + corpus.code) * (facts["text"] + parents) + passages * facts["passage_row"]) / GIB
+        + facts["empty_kib"] / 2**20,
     }
 
 
