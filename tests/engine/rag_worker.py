@@ -77,7 +77,7 @@ def listed(sources, folder):
     found = list(items(sources, Path(folder)))
     return {
         "ids": [i.id for i in found if isinstance(i, Item)],
-        "aside": [list(i) for i in found if not isinstance(i, Item)],
+        "aside": [[i.uri, i.reason] for i in found if not isinstance(i, Item)],
     }
 
 

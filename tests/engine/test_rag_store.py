@@ -319,6 +319,28 @@ def test_unchanged_is_skipped_changed_is_replaced_deleted_disappears(
     worker.ask("closed")
 
 
+def test_what_cannot_be_read_today_is_not_taken_for_deleted(worker: Worker, tmp_path: Path, cache: Path) -> None:
+    docs = tmp_path / "docs"
+    docs.mkdir()
+    (docs / "rows.jsonl").write_text('{"_id": "x", "text": "The heron stands still."}\n')
+    (docs / "one.txt").write_text("A badger digs.")
+    config = written(tmp_path, cache)
+    assert worker.ask("ingested", config=str(config))["documents"] == 2
+    (docs / "rows.jsonl").unlink()
+    (docs / "rows.jsonl").mkdir()  # a name that is listed as a folder: nothing of it is there
+    (docs / "one.txt").write_bytes(b"\xff\xfe\xfd")
+    report = worker.ask("ingested", config=str(config))
+    assert (report["removed"], report["documents"], len(report["set_aside"])) == (1, 1, 1)
+    (docs / "rows.jsonl").rmdir()
+    (docs / "rows.jsonl").symlink_to("rows.jsonl")  # can't be opened, not even by root
+    report = worker.ask("ingested", config=str(config))
+    assert (report["removed"], report["documents"]) == (0, 1)
+    docs.rename(tmp_path / "away")
+    assert "not there" in worker.raw("ingested", config=str(config))["problem"]
+    assert worker.ask("facts", config=str(config))["known"] == ["docs/one.txt"]
+    worker.ask("closed")
+
+
 def test_killed_in_a_transaction_and_run_again_it_is_as_if_it_had_not_been(
     worker: Worker, index: Path, tmp_path: Path, cache: Path
 ) -> None:
