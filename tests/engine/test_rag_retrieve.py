@@ -91,12 +91,15 @@ def test_settings_that_make_no_sense_are_told(facts: dict[str, Any]) -> None:
     assert rest == ["rewriting and reranking by the generator need a generator, and there is none"] * 2
 
 
-def test_ranks_are_fused_by_weight(facts: dict[str, Any]) -> None:
+def test_lists_are_fused_by_rank_or_by_score(facts: dict[str, Any]) -> None:
     assert facts["fusing"]["fused"] == [
         ["b", pytest.approx(2 / 12 + 1 / 11)],
         ["a", pytest.approx(2 / 11)],
         ["c", pytest.approx(1 / 12)],
     ]
+    # the last of a list brings nothing of its own
+    assert facts["fusing"]["scored"] == [["a", 2.0], ["b", 1.0], ["c", 0.0]]
+    assert facts["fusing"]["even"] == [["a", 2.0], ["b", 2.0]]
     assert facts["fusing"]["alone"] == [["a", 0.9, {"dense": 1}], ["b", 0.8, {"dense": 2}]]
 
 

@@ -30,7 +30,7 @@ from .words import STOPPED, raw_words, stemmer, terms
 # of a question, that say something
 LEAST_TELLING = 4
 # of a hundred documents that a rule fits, so many are asked about
-SHARES = {"summary": 30, "how": 20, "error": 80, "names": 40}
+SHARES = {"summary": 45, "how": 35, "error": 80, "names": 12}
 SYNONYMS = {
     "add": "put in", "additional": "extra", "allow": "let", "allows": "lets", "argument": "parameter",
     "arguments": "parameters", "attempt": "try", "before": "ahead of", "begin": "start", "boolean": "truth value",
