@@ -118,9 +118,12 @@ def searching() -> dict[str, Any]:
 
 def fusing() -> dict[str, Any]:
     lists = [("dense", [("a", 0.9), ("b", 0.8)]), ("bm25", [("b", 7.0), ("c", 3.0)])]
-    fused = fuse(lists, {"dense": 2.0, "bm25": 1.0}, 10)
-    alone = fuse(lists[:1], {}, 10)
-    return {"fused": [(f.id, f.score) for f in fused], "alone": [(f.id, f.score, f.ranks) for f in alone]}
+    weights = {"dense": 2.0, "bm25": 1.0}
+    fused, scored = (fuse(lists, weights, how, 10) for how in ("rrf", "scores"))
+    even = fuse([("dense", [("a", 0.5), ("b", 0.5)]), ("bm25", [])], weights, "scores", 10)
+    alone = fuse(lists[:1], {}, "scores", 10)
+    return {"fused": [(f.id, f.score) for f in fused], "scored": [(f.id, f.score) for f in scored],
+            "even": [(f.id, f.score) for f in even], "alone": [(f.id, f.score, f.ranks) for f in alone]}  # fmt: skip
 
 
 def following() -> dict[str, Any]:
