@@ -101,7 +101,12 @@ def _serve(ctx: click.Context, run: Path, recipe: Recipe, spec: dict[str, Any]) 
         process = start(run, recipe, spec)
         passed: list[float] = []
 
-        def follow() -> None:
+        said: list[str] = [""]
+
+        def follow(missing: str = "") -> None:
+            if missing not in said:
+                said.append(missing)
+                click.echo(f"{title}: waiting: {missing}", err=True)
             if len(asked) > len(passed):
                 passed.append(time.monotonic())
                 click.echo(f"{title}: draining", err=True)

@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import time
+import urllib.error
 import urllib.request
 from collections.abc import Callable
 from contextlib import suppress
@@ -92,12 +93,21 @@ def mark(run: Path) -> str:
     return f"{run}/service"
 
 
-def wait_ready(url: str, process: subprocess.Popen[bytes], told: Callable[[], None]) -> bool:
-    """Until store and language model answer; False where it has ended before. `told` is called all the while."""
+def wait_ready(url: str, process: subprocess.Popen[bytes], told: Callable[[str], None]) -> bool:
+    """Until store and language model answer; False where it has ended before. `told` is called all the while, with what
+    is still missing."""
+    missing = ""
     while process.poll() is None:
-        told()
-        with suppress(OSError), urllib.request.urlopen(f"{url}/health/ready", timeout=10):  # noqa: S310 - our own
-            return True
+        told(missing)
+        try:
+            with urllib.request.urlopen(f"{url}/health/ready", timeout=10):  # noqa: S310 - our own
+                return True
+        except urllib.error.HTTPError as error:
+            with suppress(OSError, ValueError):
+                parts = json.loads(error.read())
+                missing = next((v for k, v in parts.items() if k != "status" and v != "ok"), missing)
+        except OSError:
+            pass  # it does not listen yet
         time.sleep(4 * POLL_S)
     return False
 

@@ -117,8 +117,10 @@ class Pipeline:
             return await self.run(self._retrieve, question)
 
     def _retrieve(self, question: Question) -> Retrieved:
+        # a caller narrows what the recipe lets be found, and never widens it
+        where = {**(question.where or {}), **(self.config.retrieval.get("where") or {})}
         found = self.retriever.search(
-            question.text, question.k, question.where, question.overrides, history=question.earlier
+            question.text, question.k, where or None, question.overrides, history=question.earlier
         )
         timings = dict(found.timings_ms)
         timings["retrieve"] = timings.pop("total", 0.0)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import time
 from collections.abc import Callable
 
 from ..answer import Pipeline
@@ -11,6 +12,8 @@ from ..types import Problem
 from .telemetry import Metrics
 
 EVERY_S, PATIENCE_S = 5.0, 8.0
+# whoever asks more often hears the same again
+FRESH_S = 0.5
 
 
 class Health:
@@ -19,7 +22,7 @@ class Health:
     def __init__(self, pipeline: Pipeline, metrics: Metrics) -> None:
         self.pipeline, self.metrics = pipeline, metrics
         self.told: dict[str, str] = dict.fromkeys(self._checks(), "not looked at yet")
-        self._looking = asyncio.Lock()
+        self._looking, self._at = asyncio.Lock(), 0.0
 
     def _checks(self) -> dict[str, Callable[[], None]]:
         checks = {"store": self.pipeline.store.check}
@@ -28,13 +31,15 @@ class Health:
     async def look(self) -> bool:
         """Threads of its own: those of the pipeline may all be waiting for what is down."""
         async with self._looking:
-            for part, check in self._checks().items():
+            checks = self._checks() if time.monotonic() - self._at > FRESH_S else {}
+            for part, check in checks.items():
                 try:
                     await asyncio.wait_for(asyncio.to_thread(check), PATIENCE_S)
                     self.told[part] = ""
                 except (Problem, TimeoutError) as problem:
                     self.told[part] = str(problem) or f"the {part} does not answer"
                 self.metrics.up.labels(part).set(not self.told[part])
+            self._at = time.monotonic() if checks else self._at
         return not any(self.told.values())
 
     async def keep_looking(self) -> None:

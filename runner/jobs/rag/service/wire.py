@@ -15,8 +15,6 @@ from ..prompt import Source
 from ..types import Hit, Problem
 
 LONGEST_QUESTION = 20_000
-# of the retrieval's keys, those that a question may set for itself; never filters' or the generator's
-OVERRIDES = ("mode", "top_k", "rerank", "expand")
 
 
 class Refused(Problem):
