@@ -85,7 +85,9 @@ def plan_rag(project: Project, recipe: Recipe, box: Box | None = None, price: fl
     corpus = corpus_of(values["sources"], _facts()["stdlib"])
     embedder = find_embedder(values["embedding"]["model"], project.root)
     passages, tokens = _passages(values["chunking"], corpus)
-    rate = _rate(embedder, box, tokens / passages) if embedder is not None and passages else None
+    # in smoke two runs go on at a time, each on one core
+    cores = 1 / max(1, box.cores) if recipe.profile == "smoke" and not box.gpus else 1.0
+    rate = cores * _rate(embedder, box, tokens / passages) if embedder is not None and passages else None
     index = _index(values, embedder, corpus, passages)
     total = sum(index.values()) if embedder is not None else None
     answers = _answers(project, recipe, values, box)

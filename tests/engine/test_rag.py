@@ -55,7 +55,8 @@ def test_predicted_stands_beside_measured(smoked: Smoke) -> None:
     for name in ("index.passages", "index.gib", "host.ram_gib"):
         assert said[name] > 0
         assert found[name] > 0
-    assert 0.5 < said["host.ram_gib"] / found["host.ram_gib"] < 2
+    for name, most in (("index.passages", 1.3), ("index.gib", 1.3), ("host.ram_gib", 2)):
+        assert 1 / most < said[name] / found[name] < most, name
 
 
 def test_run_again_nothing_is_embedded(smoked: Smoke) -> None:
@@ -85,7 +86,7 @@ def test_a_framework_finds_as_much(smoked: Smoke, name: str) -> None:
     """Around the same store, with the same vectors; words are stemmed and counted differently."""
     run = smoked.run(f"phase5/rag-{name}")
     found = scores(run)
-    assert found[f"through {name}"] == pytest.approx(found["as written"], abs=0.15)
+    assert found[f"through {name}"] == pytest.approx(found["as written"], abs=0.2)
     index = summary(run)["index"]
     assert index["chunking"]["framework"] == name
 
@@ -99,6 +100,8 @@ def test_a_served_model_answers_and_is_judged(smoked: Smoke) -> None:
     assert asked
     assert all(row["passages"] and row["timings_ms"]["first_token"] > 0 for row in asked)
     judged = summary(run)["judge"]
+    # verdicts of a tiny judge can't be read, which is counted and not taken for a verdict
     assert judged["n"] == 4
+    assert judged["faithfulness_unread"] + judged["relevance_unread"] <= 8
     assert {"vllm"} <= set(run.record["engine"]["others"])
     assert json.loads((run.path / "endpoint-state.json").read_text())["status"] == "stopped"
