@@ -341,6 +341,18 @@ def test_what_cannot_be_read_today_is_not_taken_for_deleted(worker: Worker, tmp_
     worker.ask("closed")
 
 
+def test_many_documents_are_read_by_several_processes(worker: Worker, tmp_path: Path, cache: Path) -> None:
+    rows = [json.dumps({"_id": str(n), "title": f"T{n}", "text": f"Entry {n}."}) for n in range(200)]
+    rows[70] = "broken"
+    (tmp_path / "rows.jsonl").write_text("\n".join(rows))
+    config = written(tmp_path, cache, sources=[{"path": "rows.jsonl"}])
+    report = worker.ask("ingested", config=str(config))
+    assert (report["documents"], report["passages"], report["added"]) == (199, 199, 199)
+    assert [each["uri"] for each in report["set_aside"]] == ["rows.jsonl:71"]
+    assert worker.ask("ingested", config=str(config))["unchanged"] == 199
+    worker.ask("closed")
+
+
 def test_killed_in_a_transaction_and_run_again_it_is_as_if_it_had_not_been(
     worker: Worker, index: Path, tmp_path: Path, cache: Path
 ) -> None:
@@ -458,6 +470,11 @@ def test_a_server_by_its_url_holds_several_indexes(worker: Worker, index: Path, 
     assert done.returncode == 0, done.stderr
     assert worker.ask("facts", config=str(config))["known"] == ["docs/one.txt"]
     assert len(worker.ask("facts", config=str(index))["known"]) == 7
+    found = worker.ask("away", config=str(config), server=str(index))
+    assert len(found["said"]) == 3
+    assert all("does not answer" in each for each in found["said"])
+    assert max(found["waits"]) < 10
+    assert found["same"]
     assert not (tmp_path / "index/postgres").exists()
     worker.ask("closed")
 

@@ -112,7 +112,9 @@ class Embedder:
             if self._loaded is None:
                 os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
                 from sentence_transformers import SentenceTransformer
+                from transformers.utils import logging
 
+                logging.disable_progress_bar()
                 try:
                     self._loaded = SentenceTransformer(str(self.model.folder)).eval()
                 except (OSError, ValueError, RuntimeError) as error:
