@@ -44,7 +44,9 @@ def test_the_index_holds_what_was_read(smoked: Smoke) -> None:
     report = json.loads((run.path / "ingest.json").read_text())
     assert report["documents"] == report["added"] > 5
     assert report["set_aside"] == []
-    assert {output["type"] for output in run.record["outputs"]} == {"index", "results"}
+    outputs = {output["type"]: output["bytes"] for output in run.record["outputs"]}
+    assert set(outputs) == {"index", "results"}
+    assert outputs["index"] > report["bytes"] > 0
     assert run.record["measured"]["index.passages"] == report["passages"] > 100
     assert "ndcg@10" in run.record["metrics"]["headline"]
 
