@@ -97,9 +97,12 @@ def test_lists_are_fused_by_rank_or_by_score(facts: dict[str, Any]) -> None:
         ["a", pytest.approx(2 / 11)],
         ["c", pytest.approx(1 / 12)],
     ]
-    # the last of a list brings nothing of its own
-    assert facts["fusing"]["scored"] == [["a", 2.0], ["b", 1.0], ["c", 0.0]]
-    assert facts["fusing"]["even"] == [["a", 2.0], ["b", 2.0]]
+    assert facts["fusing"]["scored"] == [
+        ["b", pytest.approx(2 * 0.8 / 0.9 + 1)],
+        ["a", 2.0],
+        ["c", pytest.approx(2 * 0.45 / 0.9 + 3 / 7)],
+    ]
+    assert facts["fusing"]["even"] == [["c", 1.0], ["a", 0.0], ["b", 0.0]]
     assert facts["fusing"]["alone"] == [["a", 0.9, {"dense": 1}], ["b", 0.8, {"dense": 2}]]
 
 
@@ -269,7 +272,7 @@ def test_an_evaluation_leaves_a_table_samples_and_a_headline(evaluated: Path) ->
 
 def test_what_can_not_be_evaluated_is_told_in_one_line(rag: Environment, tmp_path: Path) -> None:
     for questions, said in (("nowhere", "is no BEIR folder: corpus.jsonl is missing"), ("stdlib", "no questions")):
-        sources = [{"stdlib": True, "include": ["colorsys"]}]
+        sources = [{"stdlib": True, "include": ["no_such_module"]}]
         given = {**CONFIG, "sources": sources, "evaluation": {**CONFIG["evaluation"], "questions": questions}}
         (tmp_path / "rag.json").write_text(json.dumps(given))
         done = call(rag, "-m", "rag", "evaluate", str(tmp_path / "rag.json"))

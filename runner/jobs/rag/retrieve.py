@@ -16,7 +16,7 @@ from typing import Any, Protocol
 
 from . import expand
 from .config import Config, read_config
-from .fuse import FUSIONS, fuse
+from .fuse import FUSIONS, Listed, fuse
 from .fuse import Found as Candidate
 from .lexical import Lexical, Settings
 from .rerank import DEPTH, Ask, by_generator, by_model
@@ -121,7 +121,7 @@ class Retriever:
 
     def _lists(
         self, question: str, settings: dict[str, Any], where: Where | None, times: dict[str, float], vector: Any
-    ) -> list[tuple[str, list[tuple[str, float]]]]:
+    ) -> list[Listed]:
         """The best of each way of searching; BM25 runs while the question is embedded and the store searched."""
         mode, k = settings["mode"], max(settings["candidates"], settings["top_k"])
 
@@ -130,14 +130,23 @@ class Retriever:
                 return self._bm25(settings).search(question, k, where)
 
         if mode == "bm25":
-            return [("bm25", lexical())]
+            return [Listed("bm25", lexical())]
         behind = self._pool.submit(lexical) if mode == "hybrid" else None
         if vector is None:
             with timed(times, "embed"):
                 vector = self.embedder.query(question)
         with timed(times, "dense"):
             dense = self.store.dense(vector, k, where)
-        return [("dense", dense)] if behind is None else [("dense", dense), ("bm25", behind.result())]
+        if behind is None:
+            return [Listed("dense", dense)]
+        words = behind.result()
+        known = {passage for passage, _ in dense}
+        others = [passage for passage, _ in words if passage not in known]
+        further: dict[str, float] = {}
+        if settings["fusion"] == "scores" and others and hasattr(self.store, "similarities"):
+            with timed(times, "dense"):
+                further = self.store.similarities(vector, others)
+        return [Listed("dense", dense, further), Listed("bm25", words)]
 
     def _bm25(self, settings: dict[str, Any]) -> Lexical:
         asked = Settings(**settings["bm25"])

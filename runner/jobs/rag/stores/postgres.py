@@ -135,6 +135,13 @@ class PostgresStore:
         # the graph is of 16-bit vectors; what it found is ranked by the whole ones
         return sorted(found, key=lambda row: (-row[1], row[0]))
 
+    def similarities(self, vector: Vectors, ids: Sequence[str]) -> dict[str, float]:
+        """Of passages that were found another way; those that are gone are left out."""
+        asked = np.ascontiguousarray(vector, dtype=np.float32)
+        with self._connection() as connection:
+            query = "select id, -(v <#> %s) from embedding where id = any(%s)"
+            return dict(connection.execute(query, [asked, list(ids)], binary=True).fetchall())
+
     def full_text(self, query: str, k: int, where: Where | None = None) -> list[tuple[str, float]]:
         """PostgreSQL's own ranking of passages with any of the words; for indexes too large for BM25 in memory."""
         filtered, values = filtered_by(where, "p.meta")
