@@ -193,8 +193,9 @@ def describe_outputs(recipe: Recipe, run: Path) -> tuple[list[dict[str, Any]], l
         digest = hashlib.sha256()
         for file in files:
             digest.update(f"{file.relative_to(path)}\0{file_hash(file)}\n".encode())
-        # a dataset's manifest carries the hash of each of its files, which may be many GiB
-        counted = path.rglob("*") if output.type == "dataset" else files
+        # a dataset's manifest carries the hash of each of its files, which may be many GiB; an index is a database, of
+        # which the hash is that of what it says about itself
+        counted = path.rglob("*") if output.type in ("dataset", "index") else files
         size = sum(f.stat().st_size for f in counted if f.is_file())
         found.append(
             {"name": output.name, "type": output.type, "path": output.path, "bytes": size, "sha256": digest.hexdigest()}

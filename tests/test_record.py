@@ -196,3 +196,21 @@ def test_local_folders_and_data_files_count_and_the_runners_version_does_not(ben
         assert record.fingerprint(recipe, newer) in seen
     finally:
         record.__version__ = before  # type: ignore[attr-defined]
+
+
+def test_documents_count_one_by_one(bench: Bench) -> None:
+    documents = bench.project.root / "docs"
+    documents.mkdir()
+    (documents / "a.md").write_text("# One")
+    recipe = recipe_of(bench, "recipe: 1\nkind: rag\ntitle: t\nbox: cpu\nsources: [{path: docs}]\n")
+    files = render(recipe)
+    assert record.local_inputs(recipe) == [documents]
+    seen = {record.fingerprint(recipe, files)}
+    (documents / "a.md").write_text("# Two and more")
+    seen.add(record.fingerprint(recipe, files))
+    (documents / "b.md").write_text("# Three")
+    seen.add(record.fingerprint(recipe, files))
+    (documents / "b.md").unlink()
+    (documents / "a.md").unlink()
+    seen.add(record.fingerprint(recipe, files))
+    assert len(seen) == 4

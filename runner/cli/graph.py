@@ -20,6 +20,8 @@ from runner.recipe.load import Refused
 from runner.recipe.local_paths import local_paths
 from runner.render import template_folder
 
+# what make never takes for done
+LOOK = "look-for-documents"
 # a prerequisite that make reads as one file; another (with a `:`, say) is left out rather than spoil the graph
 _PLAIN = re.compile(r"[\w./+@,#$ -]+")
 
@@ -31,6 +33,7 @@ def makefile(project: Project) -> str:
     """
     lines = [
         "# Written by `runner graph` from the recipes; make includes it. Do not edit.",
+        f".PHONY: {LOOK}",
         "",
     ]
     names = {project.recipe_name(file): file for file in project.all_recipes()}
@@ -49,7 +52,8 @@ def makefile(project: Project) -> str:
             needed = [str(node.value) for node in needs_of(doc).values()] if doc else []
             needs = [f"artifacts/{need}/{profile}/done" for need in needed if valid_name(need)]
             target = f"artifacts/{name}/{profile}/done"
-            lines.append(f"{target}: {' '.join(map(_escape, [*sources, *needs]))}")
+            look = [LOOK] if doc is not None and _reads_folders(project, doc) else []
+            lines.append(f"{target}: {' '.join(map(_escape, [*sources, *needs, *look]))}")
             lines.append(f"\t@$(RUNNER) run {name} --profile {profile} $(RUN_FLAGS)")
         finishing.append(name)
     lines += ["", f"RECIPES := {' '.join(finishing)}", ""]
@@ -87,6 +91,13 @@ def _sources(project: Project, doc: Document | None, profile: str) -> list[str]:
     found |= set(_local_data(project, doc))
     shown = (_relative(project, p) for p in sorted(found))
     return [path for path in shown if _PLAIN.fullmatch(path)]
+
+
+def _reads_folders(project: Project, doc: Document) -> bool:
+    """Whether documents come from a folder, in which files come, go and change: `runner run` looks, and does nothing
+    where they have not."""
+    given = _written_out(project, doc.keys["sources"].plain()) if "sources" in doc.keys else None
+    return any(path.is_dir() for path in local_paths({"sources": given}, project.root))
 
 
 def _local_data(project: Project, doc: Document) -> list[Path]:

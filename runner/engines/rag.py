@@ -112,12 +112,14 @@ def config(recipe: Recipe, served: dict[str, Any] | None, judge: dict[str, Any] 
         if asked is not None and str(asked.value).partition(":")[0] == "stdlib":
             evaluation["questions"] = asked.value  # whatever folder may have this name
         if evaluation.get("price_per_hour") is None:
-            evaluation["price_per_hour"] = recipe.box.price_usd_per_hour
+            evaluation["price_per_hour"] = recipe.box.price_usd_per_hour or None
         if evaluation.get("judge"):
             evaluation["judge"].pop("serve", None)
             evaluation["judge"] |= _address(judge)
-    retrieval = found["retrieval"]["bm25"]
-    retrieval["stemmer"] = None if retrieval["stemmer"] == "none" else retrieval["stemmer"]
+    variants = (found.get("evaluation") or {}).get("variants") or []
+    for way in (found["retrieval"], *(variant["retrieval"] for variant in variants)):
+        if (way.get("bm25") or {}).get("stemmer") == "none":
+            way["bm25"]["stemmer"] = None
     return {"name": recipe.name, "cache": _cache(recipe.name), **found}
 
 

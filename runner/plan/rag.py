@@ -45,7 +45,7 @@ class Answers:
 @dataclass(frozen=True, slots=True)
 class RagPlan:
     """Everything that is foreseen of an index and of answers from it. `passages` are at most; sizes are PostgreSQL's,
-    `ram_gib` that of the process that answers, with the database. None where the embedding model is not known."""
+    `ram_gib` that of the process that searches. None where the embedding model is not known."""
 
     recipe: str
     kind: str
@@ -85,7 +85,9 @@ def plan_rag(project: Project, recipe: Recipe, box: Box | None = None, price: fl
     corpus = corpus_of(values["sources"], _facts()["stdlib"])
     embedder = find_embedder(values["embedding"]["model"], project.root)
     passages, tokens = _passages(values["chunking"], corpus)
-    rate = _rate(embedder, box, tokens / passages) if embedder is not None and passages else None
+    # in smoke two runs go on at a time, each on one core
+    cores = 1 / max(1, box.cores) if recipe.profile == "smoke" and not box.gpus else 1.0
+    rate = cores * _rate(embedder, box, tokens / passages) if embedder is not None and passages else None
     index = _index(values, embedder, corpus, passages)
     total = sum(index.values()) if embedder is not None else None
     answers = _answers(project, recipe, values, box)
@@ -146,7 +148,8 @@ def _index(values: dict[str, Any], embedder: Embedder | None, corpus: Corpus, pa
     return {
         "vectors": passages * (4 * wide + facts["vector_row"]) / GIB,
         "graph": passages * graph / GIB,
-        "text": (corpus.prose + corpus.code) * (facts["text"] + parents) / GIB,
+        "text": ((corpus.prose + corpus.code) * (facts["text"] + parents) + passages * facts["passage_row"]) / GIB
+        + facts["empty_kib"] / 2**20,
     }
 
 

@@ -1,4 +1,4 @@
-"""Retrieval as the index grows: `python -m tests.benchmarks.retrieval [SIZE ...]`, by `make bench-rag`.
+"""Retrieval as the index grows, by `make bench-rag`: `python -m tests.benchmarks.retrieval [--questions N] [SIZE ...]`.
 
 Ours (PostgreSQL, BM25 and both fused) beside LlamaIndex's default (VectorStoreIndex in memory, dense alone): the same
 passages, questions and vectors, in the same run; times are without embedding. It fails where hybrid retrieval is not
@@ -7,6 +7,7 @@ under 25 ms in 95 of 100 searches at the largest size, or finds no more than the
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import subprocess
@@ -24,7 +25,7 @@ from runner.project import find_project
 from runner.report.figure import write_figure
 
 SIZES = (1_000, 10_000, 100_000)
-QUESTIONS = 200
+QUESTIONS = 120
 LIMIT_MS = 25.0
 PROGRAM = Path(__file__).with_name("retrieval_program.py")
 NAMES = {"hybrid": "hybrid", "dense": "dense", "bm25": "BM25", "llamaindex": "LlamaIndex's default"}
@@ -36,7 +37,7 @@ MARKS = {
 Row = dict[str, Any]
 
 
-def measure(sizes: tuple[int, ...], out: Path) -> tuple[Row, list[Row]]:
+def measure(sizes: tuple[int, ...], questions: int, out: Path) -> tuple[Row, list[Row]]:
     """What was prepared, and a row for each system and size."""
     env = environment("rag")
     ensure(env, lambda progress: None)
@@ -45,7 +46,7 @@ def measure(sizes: tuple[int, ...], out: Path) -> tuple[Row, list[Row]]:
     with tempfile.TemporaryDirectory(dir=out) as name:
         folder = Path(name)
         folder.chmod(0o755)  # PostgreSQL may run as another user
-        (about,) = _run(env.python, "prepare", name, str(max(sizes)), str(QUESTIONS))
+        (about,) = _run(env.python, "prepare", name, str(max(sizes)), str(questions))
         rows = [
             row for size in sizes for what in ("ours", "llamaindex") for row in _run(env.python, what, name, str(size))
         ]
@@ -117,9 +118,13 @@ def draw(figure: Any, rows: list[Row]) -> None:
 
 
 def main(argv: list[str]) -> None:
-    sizes = tuple(map(int, argv)) or SIZES
+    parser = argparse.ArgumentParser(prog="python -m tests.benchmarks.retrieval")
+    parser.add_argument("sizes", nargs="*", type=int, default=SIZES)
+    parser.add_argument("--questions", type=int, default=QUESTIONS)
+    given = parser.parse_args(argv)
+    sizes = tuple(sorted(given.sizes))
     out = find_project().artifacts / ".bench-rag"
-    about, rows = measure(sizes, out)
+    about, rows = measure(sizes, given.questions, out)
     print(
         f"{about['questions']} questions; of the largest index {about['real']:,} passages are docstrings of the "
         f"standard library with vectors of all-MiniLM-L6-v2, {max(sizes) - about['real']:,} are made, as are theirs."

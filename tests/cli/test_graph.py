@@ -128,3 +128,16 @@ def test_out_writes_the_same(chained: Bench, invoke: Invoke) -> None:
     assert invoke("graph", "--out", "deep/er/graph.mk") == (0, "", "")
     assert (chained.project.root / "deep/er/graph.mk").read_text() == printed
     assert "RECIPES := longer reward rlhf sft\n" in printed
+
+
+def test_documents_in_a_folder_are_looked_at_each_time(chained: Bench, invoke: Invoke) -> None:
+    """Files come and go in it, of which make would know nothing: `runner run` compares."""
+    (chained.project.root / "docs").mkdir()
+    (chained.project.root / "one.md").write_text("# One")
+    text = "recipe: 1\nkind: rag\ntitle: t\nbox: cpu\nsources: [{{path: {}}}]\n"
+    chained.write("folder", text.format("docs"))
+    chained.write("file", text.format("one.md"))
+    graphed(chained, invoke)
+    for name, again in (("folder", ["folder full"]), ("file", [])):
+        assert make(chained, f"artifacts/{name}/full/done") == [f"{name} full"]
+        assert make(chained, f"artifacts/{name}/full/done") == again

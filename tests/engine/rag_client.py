@@ -65,7 +65,7 @@ def features() -> dict[str, Any]:
             "key": refused(**request, key="wrong"),
             "tools": refused(**request, tools=[{"type": "function", "function": {"name": "f", "parameters": {}}}]),
             "last": refused(model=MODEL, messages=[{"role": "assistant", "content": "x"}]),
-            "long": refused(model=MODEL, messages=asked("why " * 4000)),
+            "long": refused(model=MODEL, messages=asked(KNOWN * 400)),
             "role": refused(model=MODEL, messages=[{"role": "tool", "content": "x", "tool_call_id": "1"}]),
         },
     }

@@ -54,7 +54,7 @@ def reading(folder: Path) -> dict[str, Any]:
 
 
 def labelling(folder: Path) -> dict[str, Any]:
-    count, rules = labelled.write(folder, 1500)
+    count, rules = labelled.write(folder, 600, ["[a-h]*"])
     asked = beir.read(folder)
     rows = {row["_id"]: row for row in map(json.loads, (folder / "corpus.jsonl").read_text().splitlines())}
     stem = words.stemmer("english")

@@ -44,6 +44,10 @@ class Memory:
             found = [(i, s) for i, s in found if not where or lexical.matches(self.passages[i].meta, where)]
         return sorted(found, key=lambda each: -each[1])[:k]
 
+    def similarities(self, vector: Any, ids: Sequence[str]) -> dict[str, float]:
+        with self._lock:
+            return {i: float(self.vectors[i] @ vector) for i in ids if i in self.vectors}
+
     def lexicon(self) -> Iterator[tuple[str, str, dict[str, Any]]]:
         with self._lock:
             return iter([(p.id, p.text, p.meta) for p in self.passages.values()])

@@ -17,7 +17,7 @@ import bm25s
 import numpy as np
 from rag import expand, lexical, rerank, words
 from rag.config import Config
-from rag.fuse import fuse
+from rag.fuse import Listed, fuse
 from rag.retrieve import Retriever
 from rag.types import Passage
 from rag_evaluation_facts import judging, labelling, measuring, problem, reading
@@ -117,10 +117,13 @@ def searching() -> dict[str, Any]:
 
 
 def fusing() -> dict[str, Any]:
-    lists = [("dense", [("a", 0.9), ("b", 0.8)]), ("bm25", [("b", 7.0), ("c", 3.0)])]
-    fused = fuse(lists, {"dense": 2.0, "bm25": 1.0}, 10)
-    alone = fuse(lists[:1], {}, 10)
-    return {"fused": [(f.id, f.score) for f in fused], "alone": [(f.id, f.score, f.ranks) for f in alone]}
+    lists = [Listed("dense", [("a", 0.9), ("b", 0.8)], {"c": 0.45}), Listed("bm25", [("b", 7.0), ("c", 3.0)])]
+    weights = {"dense": 2.0, "bm25": 1.0}
+    fused, scored = (fuse(lists, weights, how, 10) for how in ("rrf", "scores"))
+    even = fuse([Listed("dense", [("a", -0.1), ("b", -0.2)]), Listed("bm25", [("c", 0.1)])], weights, "scores", 10)
+    alone = fuse([Listed("dense", lists[0].ranked)], {}, "scores", 10)
+    return {"fused": [(f.id, f.score) for f in fused], "scored": [(f.id, f.score) for f in scored],
+            "even": [(f.id, f.score) for f in even], "alone": [(f.id, f.score, f.ranks) for f in alone]}  # fmt: skip
 
 
 def following() -> dict[str, Any]:

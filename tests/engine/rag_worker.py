@@ -77,7 +77,7 @@ def listed(sources, folder):
     found = list(items(sources, Path(folder)))
     return {
         "ids": [i.id for i in found if isinstance(i, Item)],
-        "aside": [list(i) for i in found if not isinstance(i, Item)],
+        "aside": [[i.uri, i.reason] for i in found if not isinstance(i, Item)],
     }
 
 
@@ -177,6 +177,31 @@ def outage(config):
     return {"said": said[:1], "seconds": None, "same": False}
 
 
+def away(config, server):
+    """A server by its URL stopped and started again by others: how long a search takes to say so, and to find it."""
+    store, owner = opened(config), opened(server)
+    vector = next(store.scan()).vectors[0]
+    before = store.dense(vector, 1)
+    pid = int((Path(server).parent / "index/postgres/data/postmaster.pid").read_text().split()[0])
+    os.kill(pid, signal.SIGKILL)
+    said, waits, began = [], [], time.monotonic()
+    while len(said) < 3 and time.monotonic() - began < 60:
+        asked = time.monotonic()
+        try:
+            store.dense(vector, 1)
+        except Unavailable as problem:
+            said.append(str(problem))
+            waits.append(time.monotonic() - asked)
+    began = time.monotonic()
+    while time.monotonic() - began < 60:
+        try:
+            owner.check()
+            return {"said": said, "waits": waits, "same": store.dense(vector, 1) == before}
+        except Unavailable:
+            time.sleep(0.05)
+    return {"said": said, "waits": waits, "same": False}
+
+
 def embedding(texts, cache):
     """Against sentence-transformers' own, then out of the cache by a second embedder that loads no model."""
     from sentence_transformers import SentenceTransformer
@@ -216,7 +241,7 @@ if __name__ == "__main__":
         die(sys.argv[2], int(sys.argv[3]))
         sys.exit()
     asked = {f.__name__: f for f in (cut, parse, listed, docstrings, closed, facts, search, full_text, held, outage)}
-    asked |= {f.__name__: f for f in (embedding, ingested, moved)}
+    asked |= {f.__name__: f for f in (away, embedding, ingested, moved)}
     for line in sys.stdin:
         request = json.loads(line)
         try:

@@ -44,9 +44,11 @@ def test_the_index_holds_what_was_read(smoked: Smoke) -> None:
     report = json.loads((run.path / "ingest.json").read_text())
     assert report["documents"] == report["added"] > 5
     assert report["set_aside"] == []
-    assert {output["type"] for output in run.record["outputs"]} == {"index", "results"}
+    outputs = {output["type"]: output["bytes"] for output in run.record["outputs"]}
+    assert set(outputs) == {"index", "results"}
+    assert outputs["index"] > report["bytes"] > 0
     assert run.record["measured"]["index.passages"] == report["passages"] > 100
-    assert "nDCG" in run.record["metrics"]["headline"] or "ndcg" in run.record["metrics"]["headline"]
+    assert "ndcg@10" in run.record["metrics"]["headline"]
 
 
 def test_predicted_stands_beside_measured(smoked: Smoke) -> None:
@@ -55,14 +57,17 @@ def test_predicted_stands_beside_measured(smoked: Smoke) -> None:
     for name in ("index.passages", "index.gib", "host.ram_gib"):
         assert said[name] > 0
         assert found[name] > 0
-    assert 0.5 < said["host.ram_gib"] / found["host.ram_gib"] < 2
+    for name, most in (("index.passages", 1.3), ("index.gib", 1.3), ("host.ram_gib", 2)):
+        assert 1 / most < said[name] / found[name] < most, name
 
 
 def test_run_again_nothing_is_embedded(smoked: Smoke) -> None:
     run = smoked.run(DOCS)
+    first = (run.path / "ingest.json").read_text()
     again = command(run.path, "ingest", "rag.json")
     assert again.returncode == 0, again.stderr
     report = json.loads((run.path / "ingest.json").read_text())
+    (run.path / "ingest.json").write_text(first)
     assert (report["added"], report["changed"], report["removed"]) == (0, 0, 0)
     assert report["unchanged"] == report["documents"]
 
@@ -85,7 +90,7 @@ def test_a_framework_finds_as_much(smoked: Smoke, name: str) -> None:
     """Around the same store, with the same vectors; words are stemmed and counted differently."""
     run = smoked.run(f"phase5/rag-{name}")
     found = scores(run)
-    assert found[f"through {name}"] == pytest.approx(found["as written"], abs=0.15)
+    assert found[f"through {name}"] == pytest.approx(found["as written"], abs=0.2)
     index = summary(run)["index"]
     assert index["chunking"]["framework"] == name
 
@@ -99,6 +104,8 @@ def test_a_served_model_answers_and_is_judged(smoked: Smoke) -> None:
     assert asked
     assert all(row["passages"] and row["timings_ms"]["first_token"] > 0 for row in asked)
     judged = summary(run)["judge"]
+    # verdicts of a tiny judge can't be read, which is counted and not taken for a verdict
     assert judged["n"] == 4
-    assert {"vllm"} <= set(run.record["engine"]["others"])
+    assert judged["faithfulness_unread"] + judged["relevance_unread"] <= 8
+    assert run.record["engine"]["others"]
     assert json.loads((run.path / "endpoint-state.json").read_text())["status"] == "stopped"

@@ -91,12 +91,18 @@ def test_settings_that_make_no_sense_are_told(facts: dict[str, Any]) -> None:
     assert rest == ["rewriting and reranking by the generator need a generator, and there is none"] * 2
 
 
-def test_ranks_are_fused_by_weight(facts: dict[str, Any]) -> None:
+def test_lists_are_fused_by_rank_or_by_score(facts: dict[str, Any]) -> None:
     assert facts["fusing"]["fused"] == [
         ["b", pytest.approx(2 / 12 + 1 / 11)],
         ["a", pytest.approx(2 / 11)],
         ["c", pytest.approx(1 / 12)],
     ]
+    assert facts["fusing"]["scored"] == [
+        ["b", pytest.approx(2 * 0.8 / 0.9 + 1)],
+        ["a", 2.0],
+        ["c", pytest.approx(2 * 0.45 / 0.9 + 3 / 7)],
+    ]
+    assert facts["fusing"]["even"] == [["c", 1.0], ["a", 0.0], ["b", 0.0]]
     assert facts["fusing"]["alone"] == [["a", 0.9, {"dense": 1}], ["b", 0.8, {"dense": 2}]]
 
 
@@ -168,9 +174,9 @@ def test_beir_folders_are_read_or_refused(facts: dict[str, Any]) -> None:
 
 def test_labelled_questions_do_not_give_the_answer_away(facts: dict[str, Any]) -> None:
     found = facts["labelling"]
-    assert 1000 < found["count"] <= 1500
+    assert 500 < found["count"] <= 600
     assert set(found["rules"]) == {"summary", "how", "error", "names"}
-    assert found["questions"] > 80
+    assert found["questions"] > 30
     assert found["known"]
     assert found["named"] == 0, "no word of the name"
     assert found["told"] == 0, "the paragraph that is asked by is taken out"
@@ -178,7 +184,7 @@ def test_labelled_questions_do_not_give_the_answer_away(facts: dict[str, Any]) -
 
 def test_labelled_questions_are_the_same_every_time(rag: Environment, tmp_path: Path) -> None:
     for name, seed in (("a", "1"), ("b", "2")):
-        done = call(rag, "-m", "rag.labelled", str(tmp_path / name), "--passages", "400", seed=seed)
+        done = call(rag, "-m", "rag.labelled", str(tmp_path / name), "--include", "[a-d]*", seed=seed)
         assert done.returncode == 0, done.stderr
     for file in ("corpus.jsonl", "queries.jsonl", "qrels/test.tsv"):
         assert (tmp_path / "a" / file).read_bytes() == (tmp_path / "b" / file).read_bytes()
@@ -252,7 +258,7 @@ def test_variants_are_compared_on_the_same_questions(evaluated: Path) -> None:
 
 def test_an_evaluation_leaves_a_table_samples_and_a_headline(evaluated: Path) -> None:
     table = (evaluated / "results/table.md").read_text()
-    assert table.count("| parent |") == 1
+    assert table.count("\n| parent | 0.") == 1
     assert "| lexical |" in table
     (row,) = map(json.loads, (evaluated / "metrics.jsonl").read_text().splitlines())
     assert row["headline"].startswith(f"ndcg@10 {row['score/as written/ndcg@10']:.3f} over ")
@@ -266,7 +272,7 @@ def test_an_evaluation_leaves_a_table_samples_and_a_headline(evaluated: Path) ->
 
 def test_what_can_not_be_evaluated_is_told_in_one_line(rag: Environment, tmp_path: Path) -> None:
     for questions, said in (("nowhere", "is no BEIR folder: corpus.jsonl is missing"), ("stdlib", "no questions")):
-        sources = [{"stdlib": True, "include": ["colorsys"]}]
+        sources = [{"stdlib": True, "include": ["no_such_module"]}]
         given = {**CONFIG, "sources": sources, "evaluation": {**CONFIG["evaluation"], "questions": questions}}
         (tmp_path / "rag.json").write_text(json.dumps(given))
         done = call(rag, "-m", "rag", "evaluate", str(tmp_path / "rag.json"))

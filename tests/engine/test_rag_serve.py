@@ -291,7 +291,7 @@ def test_many_streams_at_once_and_more_than_may_wait(town: Town, service: subpro
 
 
 def test_postgres_goes_away_under_load_and_comes_back(town: Town, service: subprocess.Popen[str]) -> None:
-    client = town.client("load", 20)
+    client = town.client("load", 15)
     assert client.stdout is not None
     assert client.stdout.readline() == "begun\n"
     files = list(town.folder.rglob("postmaster.pid"))

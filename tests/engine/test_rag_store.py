@@ -1,10 +1,8 @@
-"""What goes into an index of kind `rag`, where it lies, and what is left of it after kills, changes and moves."""
+"""An index of kind `rag`: what is in it, where it lies, and what is left of it after kills, changes and moves."""
 
 from __future__ import annotations
 
-import itertools
 import json
-import os
 import shutil
 import signal
 import subprocess
@@ -14,142 +12,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 
-from runner.engines.environment import Environment, ensure, environment
-
-HERE = Path(__file__).parent
-JOBS = HERE.parents[1] / "runner/jobs"
-MODEL = "sentence-transformers/all-MiniLM-L6-v2"
-ENV = {**os.environ, "PYTHONPATH": str(JOBS), "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "2"}
-GUIDE = """# Guide
-
-Everything about the zebra, which is striped.
-
-## Install
-
-Run the installer twice.
-
-```
-# not a heading
-```
-
-## Use
-
-Press the red button.
-
-### Twice
-
-Press it twice.
-"""
-PAGE = """<html><head><title>A page</title><style>p {color: red}</style></head><body><nav>Menu</nav>
-<h1>Bread</h1><p>Flour &amp; water.</p>
-<h2>Oven</h2><p>Hot, <b>very</b> hot.<script>alert(1)</script></p></body></html>"""
-CODE = '''"""A module."""
-
-import os
-
-
-# about the parrot
-def parrot(loud):
-    """Says what it hears."""
-    return loud
-
-
-class Cage:
-    """Holds a parrot."""
-
-    def open(self):
-        return True
-'''
-
-
-class Worker:
-    """Of the rag environment, one for the module: each question one line, each answer one."""
-
-    def __init__(self, python: Path) -> None:
-        self.python = python
-        self._process = subprocess.Popen(
-            [python, HERE / "rag_worker.py"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=ENV
-        )
-
-    def ask(self, do: str, **how: Any) -> Any:
-        answer = self.raw(do, **how)
-        assert "ok" in answer, answer
-        return answer["ok"]
-
-    def raw(self, do: str, **how: Any) -> Any:
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
-        self._process.stdin.write(json.dumps({"do": do, **how}) + "\n")
-        self._process.stdin.flush()
-        return json.loads(self._process.stdout.readline())
-
-    def rag(self, *arguments: object) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [self.python, "-m", "rag", *map(str, arguments)], env=ENV, capture_output=True, text=True, timeout=300
-        )
-
-    def close(self) -> None:
-        assert self._process.stdin is not None
-        self._process.stdin.close()
-        self._process.wait(timeout=60)
+from runner.engines.environment import ensure, environment
+from tests.engine.rag_folder import ENV, GUIDE, HERE, Worker, fill, written
 
 
 @pytest.fixture(scope="module")
-def rag() -> Environment:
+def worker() -> Iterator[Worker]:
     env = environment("rag")
     ensure(env, lambda progress: None)
-    return env
-
-
-@pytest.fixture(scope="module")
-def worker(rag: Environment) -> Iterator[Worker]:
-    made = Worker(rag.python)
+    made = Worker(env.python)
     yield made
     made.close()
-
-
-def written(folder: Path, cache: Path, **changed: Any) -> Path:
-    """rag.json, with the schema's defaults where it says nothing else."""
-    folder.mkdir(parents=True, exist_ok=True)
-    values = {
-        "name": "phase5/test",
-        "cache": str(cache),
-        "sources": [{"path": "docs", "meta": {"team": "zoo"}}],
-        "chunking": {"splitter": "auto", "chunk_size": 64, "chunk_overlap": 8, "parent_size": None},
-        "embedding": {"model": MODEL, "batch_size": 64, "max_length": 256, "normalize": True},
-        "store": {"kind": "postgres", "url": None},
-        "retrieval": {"bm25": {"stemmer": "english"}},
-    }
-    (folder / "rag.json").write_text(json.dumps({**values, **changed}))
-    return folder / "rag.json"
-
-
-def pdf(*pages: str) -> bytes:
-    """A PDF with a line of text on each page."""
-    objects = [b"<< /Type /Catalog /Pages 2 0 R >>"]
-    kids = " ".join(f"{4 + 2 * n} 0 R" for n in range(len(pages)))
-    objects.append(f"<< /Type /Pages /Kids [{kids}] /Count {len(pages)} >>".encode())
-    objects.append(b"<< /Type /Font /Subtype /Type1 /BaseFont /Helvetica >>")
-    for n, text in enumerate(pages):
-        stream = f"BT /F1 12 Tf 72 720 Td ({text}) Tj ET".encode()
-        font = "/Resources << /Font << /F1 3 0 R >> >>"
-        objects.append(f"<< /Type /Page /Parent 2 0 R {font} /Contents {5 + 2 * n} 0 R >>".encode())
-        objects.append(b"<< /Length %d >>\nstream\n%s\nendstream" % (len(stream), stream))
-    out, places = b"%PDF-1.4\n", []
-    for n, body in enumerate(objects, 1):
-        places.append(len(out))
-        out += b"%d 0 obj\n%s\nendobj\n" % (n, body)
-    table = b"".join(b"%010d 00000 n \n" % place for place in places)
-    size, start = len(objects) + 1, len(out)
-    return out + b"xref\n0 %d\n0000000000 65535 f \n%strailer\n<< /Size %d /Root 1 0 R >>\nstartxref\n%d\n%%%%EOF" % (
-        size,
-        table,
-        size,
-        start,
-    )
 
 
 @pytest.fixture(scope="module")
@@ -162,97 +36,11 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def index(worker: Worker, tmp_path_factory: pytest.TempPathFactory, cache: Path) -> Path:
     """rag.json of a small folder with every format, ingested; four of its files are broken."""
     folder = tmp_path_factory.mktemp("index")
-    docs = folder / "docs"
-    (docs / "deep/er").mkdir(parents=True)
-    (docs / "guide.md").write_text(GUIDE)
-    (docs / "page.html").write_text(PAGE)
-    (docs / "deep/er/birds.py").write_text(CODE)
-    (docs / "paper.pdf").write_bytes(pdf("Whales are mammals.", "Sharks are fishes."))
-    (docs / "notes.txt").write_text("\n".join(f"Note {n}: the badger digs hole number {n} today." for n in range(60)))
-    rows = [{"_id": "b1", "title": "Moss", "text": "Moss grows on the north side.", "metadata": {"lang": "en"}}]
-    rows += [{"_id": "b2", "title": "Fern", "text": "Ferns uncurl.", "metadata": {"lang": "de"}}]
-    (docs / "rows.jsonl").write_text("\n".join(map(json.dumps, rows)) + "\n{broken\n")
-    (docs / "latin.txt").write_bytes(b"caf\xe9")
-    (docs / "half.pdf").write_bytes(pdf("Cut off.")[:60])
-    (docs / "picture.dat").write_bytes(b"\x89\x00\x01\x02" * 50)
+    fill(folder / "docs")
     config = written(folder, cache)
     done = worker.rag("ingest", config)
     assert done.returncode == 0, done.stderr
     return config
-
-
-# text with all that is hard: surrogate pairs, combining and wide characters, long words, line ends
-pieces = st.one_of(
-    st.text(st.characters(exclude_categories=("Cs",), exclude_characters="\0\r"), max_size=40),
-    st.sampled_from(["\n\n", "\n", ". ", "\t", "Dr. Who? Yes! ", "x" * 700]),
-    st.sampled_from(["\u65e5\u672c\u8a9e\u3002", "\U0001f600 e\u0301 "]),
-)
-texts = st.lists(pieces, max_size=60).map("".join)
-splitters = st.sampled_from(["auto", "sentence", "markdown", "code", "window"])
-
-
-@settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(text=texts, splitter=splitters, size=st.sampled_from([8, 32]), parent=st.sampled_from([None, 96]))
-def test_a_passage_is_what_stands_at_its_place(
-    worker: Worker, text: str, splitter: str, size: int, parent: int | None
-) -> None:
-    format = {"markdown": "markdown", "code": "code"}.get(splitter, "text")
-    found = worker.ask("cut", text=text, splitter=splitter, size=size, overlap=size // 4, parent=parent, format=format)
-    assert found["exact"]
-    passages = found["passages"]
-    covered = set()
-    for passage in passages:
-        assert passage["text"].strip()
-        assert passage["text"] == passage["text"].strip()
-        covered |= set(range(passage["start"], passage["end"]))
-    left = [c for at, c in enumerate(text) if at not in covered]
-    assert not "".join(left).strip(), "all that is to be read is in some passage"
-    assert [p["ordinal"] for p in passages] == list(range(len(passages)))
-    assert len({p["id"] for p in passages}) == len(passages)
-    assert all(p["tokens"] <= max(size, 16) for p in passages)
-    parents = {p["id"]: p for p in found["parents"]}
-    assert bool(parents) == bool(parent and passages)
-    for passage in passages if parent else ():
-        whole = parents[passage["parent"]]
-        assert whole["start"] <= passage["start"] <= passage["end"] <= whole["end"]
-
-
-def test_passages_fill_their_size_and_end_where_sentences_do(worker: Worker) -> None:
-    text = " ".join(f"Sentence number {n} tells of a badger and of a hole." for n in range(80))
-    found = worker.ask("cut", text=text, size=48, overlap=14)
-    assert all(p["text"].endswith(".") and p["text"].startswith("Sentence") for p in found["passages"])
-    assert all(c <= 48 for c in found["counted"])
-    assert min(found["counted"][:-1]) > 24
-    pairs = itertools.pairwise(found["passages"])
-    assert all(after["start"] < before["end"] for before, after in pairs), "they overlap"
-    apart = worker.ask("cut", text=text, size=48, overlap=0)["passages"]
-    assert all(a["end"] <= b["start"] for a, b in itertools.pairwise(apart))
-
-
-def test_structure_is_kept(worker: Worker, index: Path) -> None:
-    docs = index.parent / "docs"
-    guide = worker.ask("parse", file=str(docs / "guide.md"), format="markdown")
-    headings = [heading for heading, _ in guide["sections"]]
-    assert headings == ["Guide", "Guide", "Guide > Install", "Guide > Use", "Guide > Use", "Guide > Use > Twice"]
-    assert guide["sections"][-1][1] == "### Twice\n\nPress it twice.\n"
-    page = worker.ask("parse", file=str(docs / "page.html"), format="html")
-    assert page["text"].strip() == "Bread\n\nFlour & water.\n\nOven\n\nHot, very hot."
-    assert (page["title"], page["sections"][-1][0]) == ("A page", "Bread > Oven")
-    code = dict(worker.ask("parse", file=str(docs / "deep/er/birds.py"), format="code")["sections"])
-    assert code["parrot"].strip().startswith("# about the parrot\ndef parrot")
-    assert code["Cage.open"].strip() == "def open(self):\n        return True"
-    paper = worker.ask("parse", file=str(docs / "paper.pdf"), format="pdf")
-    first, second = paper["pages"]
-    assert paper["text"][first:second].strip() == "Whales are mammals."
-    assert paper["text"][second:] == "Sharks are fishes."
-
-
-def test_the_standard_library_is_read_and_not_imported(worker: Worker) -> None:
-    found = worker.ask("docstrings", name="wave")
-    assert found["same"]
-    assert not found["imported"]
-    assert found["headings"][0] == "wave"
-    assert {"wave.Wave_read", "wave.Wave_write"} <= set(found["headings"])
 
 
 def test_what_is_broken_is_named_and_the_rest_goes_in(worker: Worker, index: Path) -> None:
@@ -316,6 +104,40 @@ def test_unchanged_is_skipped_changed_is_replaced_deleted_disappears(
     fresh = written(tmp_path / "fresh", cache, sources=[{"path": str(tmp_path / "docs"), "meta": {"team": "zoo"}}])
     worker.ask("ingested", config=str(fresh))
     assert worker.ask("facts", config=str(fresh))["digest"] == after["digest"]
+    worker.ask("closed")
+
+
+def test_what_cannot_be_read_today_is_not_taken_for_deleted(worker: Worker, tmp_path: Path, cache: Path) -> None:
+    docs = tmp_path / "docs"
+    docs.mkdir()
+    (docs / "rows.jsonl").write_text('{"_id": "x", "text": "The heron stands still."}\n')
+    (docs / "one.txt").write_text("A badger digs.")
+    config = written(tmp_path, cache)
+    assert worker.ask("ingested", config=str(config))["documents"] == 2
+    (docs / "rows.jsonl").unlink()
+    (docs / "rows.jsonl").mkdir()  # a name that is listed as a folder: nothing of it is there
+    (docs / "one.txt").write_bytes(b"\xff\xfe\xfd")
+    report = worker.ask("ingested", config=str(config))
+    assert (report["removed"], report["documents"], len(report["set_aside"])) == (1, 1, 1)
+    (docs / "rows.jsonl").rmdir()
+    (docs / "rows.jsonl").symlink_to("rows.jsonl")  # can't be opened, not even by root
+    report = worker.ask("ingested", config=str(config))
+    assert (report["removed"], report["documents"]) == (0, 1)
+    docs.rename(tmp_path / "away")
+    assert "not there" in worker.raw("ingested", config=str(config))["problem"]
+    assert worker.ask("facts", config=str(config))["known"] == ["docs/one.txt"]
+    worker.ask("closed")
+
+
+def test_many_documents_are_read_by_several_processes(worker: Worker, tmp_path: Path, cache: Path) -> None:
+    rows = [json.dumps({"_id": str(n), "title": f"T{n}", "text": f"Entry {n}."}) for n in range(200)]
+    rows[70] = "broken"
+    (tmp_path / "rows.jsonl").write_text("\n".join(rows))
+    config = written(tmp_path, cache, sources=[{"path": "rows.jsonl"}])
+    report = worker.ask("ingested", config=str(config))
+    assert (report["documents"], report["passages"], report["added"]) == (199, 199, 199)
+    assert [each["uri"] for each in report["set_aside"]] == ["rows.jsonl:71"]
+    assert worker.ask("ingested", config=str(config))["unchanged"] == 199
     worker.ask("closed")
 
 
@@ -436,6 +258,11 @@ def test_a_server_by_its_url_holds_several_indexes(worker: Worker, index: Path, 
     assert done.returncode == 0, done.stderr
     assert worker.ask("facts", config=str(config))["known"] == ["docs/one.txt"]
     assert len(worker.ask("facts", config=str(index))["known"]) == 7
+    found = worker.ask("away", config=str(config), server=str(index))
+    assert len(found["said"]) == 3
+    assert all("does not answer" in each for each in found["said"])
+    assert max(found["waits"]) < 10
+    assert found["same"]
     assert not (tmp_path / "index/postgres").exists()
     worker.ask("closed")
 
@@ -446,21 +273,3 @@ def test_vectors_are_those_of_sentence_transformers_and_are_kept(worker: Worker,
     assert found["apart"] < 1e-5
     assert found["length"] < 1e-5
     assert found["cached"]
-
-
-def test_globs_hidden_folders_and_equal_ids(worker: Worker, tmp_path: Path) -> None:
-    for name in ("a.md", "sub/b.md", "sub/c.txt", ".git/d.md", "node_modules/e.md"):
-        (tmp_path / "one" / name).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / "one" / name).write_text("text")
-    (tmp_path / "out.md").write_text("secret")
-    (tmp_path / "one/link.md").symlink_to(tmp_path / "out.md")
-    found = worker.ask("listed", sources=[{"path": "one"}], folder=str(tmp_path))
-    assert found["ids"] == ["one/a.md", "one/sub/b.md", "one/sub/c.txt"]
-    assert found["aside"] == [["one/link.md", "a link that leads out of the source"]]
-    only = [{"path": "one", "include": ["**/*.md"], "exclude": ["*.md"]}]
-    assert worker.ask("listed", sources=only, folder=str(tmp_path))["ids"] == ["one/sub/b.md"]
-    twice = worker.ask("listed", sources=[{"path": "one"}, {"path": "one"}], folder=str(tmp_path))["ids"]
-    assert twice[3:] == ["one-2/a.md", "one-2/sub/b.md", "one-2/sub/c.txt"]
-    (tmp_path / "rows.jsonl").write_text('{"_id": "x", "text": "a"}\n{"_id": "x", "text": "b"}\n')
-    same = worker.ask("listed", sources=[{"path": "rows.jsonl"}], folder=str(tmp_path))
-    assert (same["ids"], len(same["aside"])) == (["x"], 1)

@@ -251,3 +251,38 @@ def test_the_places_of_what_smoke_sets(bench: Bench) -> None:
     assert staged.keys["lora_r"].key.line == 16
     assert staged.keys["seed"].key.file == "<--set seed=7>"
     assert staged.keys["adapter"].key.line == 5
+
+
+RAG = "recipe: 1\nkind: rag\ntitle: A test\nbox: 2xh100\nsources: [{stdlib: true}]\n"
+
+
+def test_a_server_below_a_key_is_made_small(bench: Bench) -> None:
+    served = "{model: codellama-34b, tensor_parallel_size: 2, max_model_len: 16384, max_num_seqs: 64}"
+    judge = "evaluation: {questions: stdlib, judge: {serve: {model: mistralai/Mixtral-8x7B-Instruct-v0.1}}}"
+    bench.write("r", f"{RAG}generator: {{serve: {served}, context_length: 16384}}\n{judge}\n")
+    recipe = smoked(bench.project, "r")
+    assert recipe.tiny is not None
+    given = recipe.values["generator"]["serve"]
+    # all models of the hub become the first one's
+    assert given["model"] == recipe.tiny.path == recipe.values["evaluation"]["judge"]["serve"]["model"]
+    assert "tensor_parallel_size" not in given
+    assert given["max_model_len"] == given["hf_overrides"]["max_position_embeddings"] == 4096
+    assert recipe.values["generator"]["context_length"] == 4096
+    assert recipe.box.gpus == 0
+
+
+def test_a_wish_for_a_server_below_a_key_wins(bench: Bench) -> None:
+    served = "generator: {serve: {model: codellama-34b, dtype: float16}}\n"
+    bench.write("r", f"{RAG}{served}profiles: {{smoke: {{generator: {{serve: {{dtype: float32}}}}}}}}\n")
+    assert smoked(bench.project, "r").values["generator"]["serve"]["dtype"] == "float32"
+
+
+def test_an_adapter_below_a_key_is_served_on_its_base(bench: Bench) -> None:
+    bench.write("sft", HEADER + BODY)
+    bench.write("r", f"{RAG}needs: {{s: sft}}\ngenerator: {{serve: {{model: '${{needs.s.adapter}}'}}}}\n")
+    doc = compose(bench.project, bench.project.recipe_file("r"))
+    assert check(doc, bench.project.root) == []
+    given = resolve(bench.project, doc, "full", lambda recipe, profile: None).values["generator"]["serve"]
+    assert given["model"] == "meta-llama/Llama-2-13b-hf"
+    [module] = given["lora_modules"]
+    assert module == {"name": "r", "path": str(bench.project.artifacts / "sft/full/latest/output")}

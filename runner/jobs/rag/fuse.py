@@ -1,11 +1,26 @@
-"""Ranked lists of passages -> one, by weighted reciprocal rank fusion (Cormack, Clarke and Buettcher 2009)."""
+"""Ranked lists of passages -> one, by their scores or by their ranks.
+
+`scores`: each list's scores are divided by its best, weighted and added, a convex combination (Bruch, Gai and Ingber
+2023, doi 10.1145/3596512): by how far the first is ahead a list says how sure it is. `rrf`: reciprocal rank fusion
+(Cormack, Clarke and Buettcher 2009), which reads ranks alone.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-Ranked = Sequence[tuple[str, float]]
+FUSIONS = ("scores", "rrf")
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """What one stage found, best first. `further` are its scores of passages that only another stage found, where they
+    are known; by rank they count for nothing."""
+
+    stage: str
+    ranked: Sequence[tuple[str, float]]
+    further: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -18,19 +33,24 @@ class Found:
     ranks: dict[str, int] = field(default_factory=dict)
 
 
-def fuse(lists: Sequence[tuple[str, Ranked]], weights: Mapping[str, float], fusion_k: float) -> list[Found]:
-    """Each list under the name of its stage, several of one name where several questions were asked; a passage keeps
-    the best rank and score that a stage gave it. Of one list alone the order stays as it is."""
+def fuse(lists: Sequence[Listed], weights: Mapping[str, float], fusion: str, fusion_k: float) -> list[Found]:
+    """Several lists are of one stage where several questions were asked: a passage keeps the best rank and score that
+    a stage gave it. Of one list alone the order stays as it is."""
     found: dict[str, Found] = {}
-    for name, ranked in lists:
-        weight = weights.get(name, 1.0)
-        for rank, (passage, score) in enumerate(ranked, 1):
+    for each_list in lists:
+        name, weight = each_list.stage, weights.get(each_list.stage, 1.0)
+        best = max((score for _, score in each_list.ranked), default=0.0)
+        for rank, (passage, score) in enumerate(each_list.ranked, 1):
             each = found.setdefault(passage, Found(passage))
-            each.score += weight / (fusion_k + rank)
+            each.score += weight * (1 / (fusion_k + rank) if fusion == "rrf" else _share(score, best))
             if rank < each.ranks.get(name, rank + 1):
                 each.ranks[name], each.scores[name] = rank, score
+        for passage, score in each_list.further.items() if fusion == "scores" else ():
+            each = found.setdefault(passage, Found(passage))
+            each.score += weight * _share(score, best)
+            each.scores.setdefault(name, score)
     if len(lists) == 1:
-        name = lists[0][0]
+        name = lists[0].stage
         for each in found.values():
             each.score = each.scores[name]
         return list(found.values())
@@ -39,3 +59,8 @@ def fuse(lists: Sequence[tuple[str, Ranked]], weights: Mapping[str, float], fusi
     for rank, each in enumerate(fused, 1):
         each.scores["hybrid"], each.ranks["hybrid"] = each.score, rank
     return fused
+
+
+def _share(score: float, best: float) -> float:
+    """Of a list whose best is nothing or less, all count for nothing."""
+    return max(0.0, score / best) if best > 0 else 0.0

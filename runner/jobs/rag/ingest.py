@@ -11,7 +11,7 @@ import json
 import os
 import resource
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -94,12 +94,11 @@ def _ingest(config: Config, store: Store, embedder: Embedder, sources: list[dict
     report = Report()
     known, before = store.known(), store.counts()
     _sound(before, len(known), "before this ingest")
-    listed = _listed(config, sources, known, report)
-    here = {item.id for item in listed}
-    gone = [] if sources is not None else sorted(set(known) - here)
-    progress = _Progress(len(listed))
+    listed = _Listed(config, sources, known, report)
+    progress = _Progress()
     waiting: list[Made] = []
-    for made in make(listed, cutting(config.chunking, embedder.max_length - embedder.special), embedder.model.folder):
+    how = cutting(config.chunking, embedder.max_length - embedder.special)
+    for made in make(iter(listed), how, embedder.model.folder):
         progress.read += 1
         if made.reason:
             # what it was before stays: a file that can't be read now is no file that was deleted
@@ -113,6 +112,7 @@ def _ingest(config: Config, store: Store, embedder: Embedder, sources: list[dict
                 waiting = []
         progress.tell(report)
     _put(store, embedder, waiting, known, report)
+    gone = listed.gone() if sources is None else []
     if gone:
         store.apply([], gone)
         report.removed = len(gone)
@@ -131,17 +131,33 @@ def _ingest(config: Config, store: Store, embedder: Embedder, sources: list[dict
     return report
 
 
-def _listed(config: Config, sources: list[dict[str, Any]] | None, known: dict[str, str], report: Report) -> list[Item]:
-    if sources is None:
+class _Listed:
+    """What is there, one after the other; and when all has been taken, what is there no longer."""
+
+    def __init__(
+        self, config: Config, sources: list[dict[str, Any]] | None, known: dict[str, str], report: Report
+    ) -> None:
         uploads = config.folder / UPLOADS
-        sources = config.sources + ([{"path": str(uploads)}] if uploads.is_dir() else [])
-    found = []
-    for item in items(sources, config.folder):
-        if isinstance(item, Item):
-            found.append(replace(item, known=known.get(item.id, "")))
-        else:
-            report.set_aside.append({"uri": item[0], "reason": item[1]})
-    return found
+        own = config.sources + ([{"path": str(uploads)}] if uploads.is_dir() else [])
+        self._items = items(own if sources is None else sources, config.folder)
+        self._known, self._report = known, report
+        self._here: set[str] = set()
+        self._hidden = False
+
+    def __iter__(self) -> Iterator[Item]:
+        for found in self._items:
+            if isinstance(found, Item):
+                self._here.add(found.id)
+                yield replace(found, known=self._known.get(found.id, ""))
+            else:
+                self._hidden = self._hidden or found.hides
+                self._report.set_aside.append({"uri": found.uri, "reason": found.reason})
+
+    def gone(self) -> list[str]:
+        if self._hidden:
+            print("nothing is taken out of the index: a file whose documents it has can't be read", flush=True)
+            return []
+        return sorted(set(self._known) - self._here)
 
 
 def _put(store: Store, embedder: Embedder, made: Sequence[Made], known: dict[str, str], report: Report) -> None:
@@ -191,8 +207,8 @@ def _written(file: Path, found: dict[str, Any]) -> None:
 class _Progress:
     """A line now and then."""
 
-    def __init__(self, documents: int) -> None:
-        self.documents, self.read = documents, 0
+    def __init__(self) -> None:
+        self.read = 0
         self._began = self._told = time.monotonic()
 
     def tell(self, report: Report) -> None:
@@ -201,6 +217,6 @@ class _Progress:
             self._told = now
             rate = report.embedded / (now - self._began)
             print(
-                f"ingest: {self.read} of {self.documents} documents, {report.embedded} passages, {rate:.1f} passages/s",
+                f"ingest: {self.read} documents read, {report.embedded} passages in, {rate:.1f} passages/s",
                 flush=True,
             )

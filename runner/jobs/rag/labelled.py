@@ -30,7 +30,7 @@ from .words import STOPPED, raw_words, stemmer, terms
 # of a question, that say something
 LEAST_TELLING = 4
 # of a hundred documents that a rule fits, so many are asked about
-SHARES = {"summary": 30, "how": 20, "error": 80, "names": 40}
+SHARES = {"summary": 45, "how": 35, "error": 80, "names": 12}
 SYNONYMS = {
     "add": "put in", "additional": "extra", "allow": "let", "allows": "lets", "argument": "parameter",
     "arguments": "parameters", "attempt": "try", "before": "ahead of", "begin": "start", "boolean": "truth value",
@@ -246,8 +246,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m rag.labelled", description=(__doc__ or "").splitlines()[0])
     parser.add_argument("out", type=Path)
     parser.add_argument("--passages", type=int, help="about so many documents, of whole modules; all when left out")
+    parser.add_argument("--include", nargs="+", metavar="GLOB", help="modules by name; all when left out")
     given = parser.parse_args()
-    count, rules = write(given.out, given.passages)
+    count, rules = write(given.out, given.passages, given.include)
     told = ", ".join(f"{count} {rule}" for rule, count in sorted(rules.items()))
     print(f"{count} documents, {sum(rules.values())} questions: {told}")
 

@@ -23,8 +23,8 @@ MASKS = 64
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    k1: float = 1.2
-    b: float = 0.75
+    k1: float = 0.9  # as in BEIR's own baseline
+    b: float = 0.4
     stemmer: str | None = "english"
 
 

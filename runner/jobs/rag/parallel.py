@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
+from itertools import chain, islice
 from pathlib import Path
 
 from . import models
@@ -32,11 +33,13 @@ class Made:
     parents: tuple[Passage, ...] = ()
 
 
-def make(items: Sequence[Item], how: Cutting, model: Path) -> Iterator[Made]:
-    """Raises Problem where a process dies, of too little memory as a rule."""
-    parts = [list(items[at : at + TOGETHER]) for at in range(0, len(items), TOGETHER)]
-    workers = min(os.cpu_count() or 1, len(parts))
-    if len(items) <= FEW or workers < 2:
+def make(items: Iterator[Item], how: Cutting, model: Path) -> Iterator[Made]:
+    """Takes of `items` only what is next. Raises Problem where a process dies, of too little memory as a rule."""
+    first = list(islice(items, FEW))
+    rest = iter(lambda: list(islice(items, TOGETHER)), [])
+    parts = chain((first[at : at + TOGETHER] for at in range(0, len(first), TOGETHER)), rest)
+    workers = os.cpu_count() or 1
+    if len(first) < FEW or workers < 2:
         for part in parts:
             yield from _made(part, how, model)
         return

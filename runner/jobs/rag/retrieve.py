@@ -16,8 +16,8 @@ from typing import Any, Protocol
 
 from . import expand
 from .config import Config, read_config
+from .fuse import FUSIONS, Listed, fuse
 from .fuse import Found as Candidate
-from .fuse import fuse
 from .lexical import Lexical, Settings
 from .rerank import DEPTH, Ask, by_generator, by_model
 from .rewrite import rewrite
@@ -29,9 +29,10 @@ DEFAULTS: dict[str, Any] = {
     "mode": "hybrid",
     "top_k": 8,
     "candidates": 100,
-    "fusion_k": 60,
+    "fusion": "scores",
+    "fusion_k": 10,
     "weights": {"dense": 1.0, "bm25": 1.0},
-    "bm25": {"k1": 1.2, "b": 0.75, "stemmer": "english"},
+    "bm25": {"k1": 0.9, "b": 0.4, "stemmer": "english"},
     "rerank": None,
     "rewrite": None,
     "expand": None,
@@ -96,13 +97,15 @@ class Retriever:
                 for each in self._lists(question, settings, wanted, times, vector if n == 0 else None)
             ]
             with timed(times, "fuse"):
-                fused = fuse(lists, settings["weights"], settings["fusion_k"])
+                fused = fuse(lists, settings["weights"], settings["fusion"], settings["fusion_k"])
             hits = self._hits(questions[-1], fused, settings, times)
         return Found(hits, {name: round(ms, 3) for name, ms in times.items()}, questions)
 
     def _refuse(self, settings: dict[str, Any]) -> None:
         if settings["mode"] not in MODES:
             raise Problem(f"retrieval has no mode {settings['mode']!r}: it is one of {', '.join(MODES)}")
+        if settings["fusion"] not in FUSIONS:
+            raise Problem(f"retrieval has no fusion {settings['fusion']!r}: it is one of {', '.join(FUSIONS)}")
         rerank = settings["rerank"] or {}
         if self.ask is None and (settings["rewrite"] or rerank.get("by") == "generator"):
             raise Problem("rewriting and reranking by the generator need a generator, and there is none")
@@ -118,7 +121,7 @@ class Retriever:
 
     def _lists(
         self, question: str, settings: dict[str, Any], where: Where | None, times: dict[str, float], vector: Any
-    ) -> list[tuple[str, list[tuple[str, float]]]]:
+    ) -> list[Listed]:
         """The best of each way of searching; BM25 runs while the question is embedded and the store searched."""
         mode, k = settings["mode"], max(settings["candidates"], settings["top_k"])
 
@@ -127,14 +130,23 @@ class Retriever:
                 return self._bm25(settings).search(question, k, where)
 
         if mode == "bm25":
-            return [("bm25", lexical())]
+            return [Listed("bm25", lexical())]
         behind = self._pool.submit(lexical) if mode == "hybrid" else None
         if vector is None:
             with timed(times, "embed"):
                 vector = self.embedder.query(question)
         with timed(times, "dense"):
             dense = self.store.dense(vector, k, where)
-        return [("dense", dense)] if behind is None else [("dense", dense), ("bm25", behind.result())]
+        if behind is None:
+            return [Listed("dense", dense)]
+        words = behind.result()
+        known = {passage for passage, _ in dense}
+        others = [passage for passage, _ in words if passage not in known]
+        further: dict[str, float] = {}
+        if settings["fusion"] == "scores" and others and hasattr(self.store, "similarities"):
+            with timed(times, "dense"):
+                further = self.store.similarities(vector, others)
+        return [Listed("dense", dense, further), Listed("bm25", words)]
 
     def _bm25(self, settings: dict[str, Any]) -> Lexical:
         asked = Settings(**settings["bm25"])

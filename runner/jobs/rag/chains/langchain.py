@@ -14,6 +14,7 @@ from langchain_core.runnables import Runnable, RunnableLambda, RunnableParallel
 from langchain_openai import ChatOpenAI
 from langchain_text_splitters import RecursiveCharacterTextSplitter
 
+from ..fuse import fuse
 from ..lexical import Lexical, Settings
 from ..llm import Generator
 from ..retrieve import Found, Retriever
@@ -59,7 +60,7 @@ class _Words(BaseRetriever):
 
 
 class Searching:
-    """As retrieve.Retriever, of the recipe's own settings: `mode`, `candidates`, `fusion_k`, `top_k`."""
+    """As retrieve.Retriever, of the recipe's own settings: `mode`, `candidates`, `fusion`, `top_k`."""
 
     def __init__(self, retriever: Retriever) -> None:
         self.store, self.embedder, self.settings = retriever.store, retriever.embedder, retriever.settings
@@ -70,14 +71,10 @@ class Searching:
         self.chain: Runnable[str, list[Document]] = {"dense": vectors, "bm25": words}.get(settings["mode"], fused)
 
     def _fused(self, lists: dict[str, list[Document]]) -> list[Document]:
-        """By reciprocal ranks; LangChain's own ensemble has left its core."""
-        scores: dict[str, float] = {}
-        for name, found in lists.items():
-            for rank, each in enumerate(found, 1):
-                part = float(self.settings["weights"][name]) / (self.settings["fusion_k"] + rank)
-                scores[str(each.id)] = scores.get(str(each.id), 0.0) + part
-        best = sorted(scores, key=lambda name: -scores[name])
-        return [Document(id=name, page_content="", metadata={"score": scores[name]}) for name in best]
+        """By ours: LangChain's own ensemble has left its core."""
+        ranked = [(name, [(str(each.id), each.metadata["score"]) for each in found]) for name, found in lists.items()]
+        best = fuse(ranked, self.settings["weights"], self.settings["fusion"], self.settings["fusion_k"])
+        return [Document(id=each.id, page_content="", metadata={"score": each.score}) for each in best]
 
     def search(self, query: str, k: int | None = None, overrides: Mapping[str, Any] | None = None) -> Found:
         began = time.perf_counter()

@@ -21,6 +21,9 @@ from ..retrieve import Found, Retriever
 from ..types import Hit
 from .places import places
 
+# ours -> LlamaIndex's
+FUSIONS = {"scores": "relative_score", "rrf": "reciprocal_rerank"}
+
 
 def split(text: str, size: int, overlap: int, encode: Callable[[str], list[int]]) -> list[tuple[int, int]]:
     """Places of at most `size` tokens."""
@@ -69,7 +72,8 @@ class Searching:
                 [vectors, words],
                 similarity_top_k=2 * k,
                 num_queries=1,
-                mode="reciprocal_rerank",
+                mode=FUSIONS[self.settings["fusion"]],
+                retriever_weights=[float(self.settings["weights"][name]) for name in ("dense", "bm25")],
                 use_async=False,
                 llm=MockLLM(),  # it wants one, and asks it for nothing with one query
             )

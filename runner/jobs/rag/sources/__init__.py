@@ -39,6 +39,15 @@ class Item:
 
 
 @dataclass(frozen=True, slots=True)
+class Aside:
+    """What could not be listed. `hides`: nobody knows which documents are in it, so none may be taken for deleted."""
+
+    uri: str
+    reason: str
+    hides: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Read:
     document: Document
     # in order and apart from each other, all of the text; empty where it has no structure

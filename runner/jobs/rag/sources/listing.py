@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from ..types import Problem
-from . import Item, Unreadable, stdlib
+from . import Aside, Item, Unreadable, stdlib
 
 FORMATS = {
     "markdown": "md markdown mdx",
@@ -26,18 +26,22 @@ BY_SUFFIX = {suffix: name for name, suffixes in FORMATS.items() for suffix in su
 # made by programs, or for them
 SKIPPED = {"node_modules", "__pycache__", "site-packages", "venv"}
 FIELDS = {"id": "_id", "text": "text", "title": "title"}
-Found = Item | tuple[str, str]  # or the name and the reason of what is set aside
+Found = Item | Aside
 
 
 def items(sources: list[dict[str, Any]], folder: Path) -> Iterator[Found]:
-    """Of equal ids the first counts, and the other is set aside. Raises Problem."""
+    """Of equal ids the first counts, and the other is set aside. Raises Problem, before anything is listed."""
+    for source in sources:
+        if not source.get("stdlib") and not (folder / source["path"]).exists():
+            # an empty folder empties the index; a missing one is a mistake, or a disk that isn't there today
+            raise Problem(f"the source {source['path']} is not there")
     seen: dict[str, str] = {}
     for number, source in enumerate(sources):
         label = _label(sources, number)
         for found in _stdlib(source) if source.get("stdlib") else _path(source, folder, label):
             if isinstance(found, Item):
                 if found.id in seen:
-                    yield found.uri, f"its id {found.id!r} is that of {seen[found.id]}"
+                    yield Aside(found.uri, f"its id {found.id!r} is that of {seen[found.id]}")
                     continue
                 seen[found.id] = found.uri
             yield found
@@ -65,26 +69,31 @@ def _named(name: str, globs: list[str]) -> bool:
 
 def _path(source: dict[str, Any], folder: Path, label: str) -> Iterator[Found]:
     path = folder / source["path"]
-    if not path.exists():
-        # an empty folder empties the index; a missing one is a mistake, or a disk that isn't there today
-        raise Problem(f"the source {source['path']} is not there")
     if path.is_file():
-        yield from _file(source, path, path.name, label_only=True)
+        yield from _file(source, path, path.name)
         return
     for file in _walk(path):
         relative = file.relative_to(path).as_posix()
         asked = _globbed(relative, source.get("include") or ["**/*"])
         if asked and not _globbed(relative, source.get("exclude") or []):
-            if file.is_symlink() and not file.resolve().is_relative_to(path.resolve()):
-                yield f"{label}/{relative}", "a link that leads out of the source"
+            if file.is_symlink() and not _real(file).is_relative_to(_real(path)):
+                yield Aside(f"{label}/{relative}", "a link that leads out of the source")
             else:
                 yield from _file(source, file, f"{label}/{relative}")
 
 
 def _walk(folder: Path) -> Iterator[Path]:
-    for place, folders, files in os.walk(folder):
+    for place, folders, files in os.walk(folder, onerror=_refuse):
         folders[:] = sorted(f for f in folders if not f.startswith(".") and f not in SKIPPED)
         yield from (Path(place) / file for file in sorted(files) if not file.startswith("."))
+
+
+def _real(path: Path) -> Path:
+    return Path(os.path.realpath(path))  # unlike resolve() it takes a link that leads to itself
+
+
+def _refuse(error: OSError) -> None:
+    raise Problem(f"the folder {error.filename} can't be listed: {error.strerror}") from error
 
 
 def _globbed(name: str, globs: list[str]) -> bool:
@@ -100,7 +109,7 @@ def _pattern(glob: str) -> re.Pattern[str]:
     return re.compile("".join(whole) + (".*" if glob.endswith("/") else ""), re.DOTALL)
 
 
-def _file(source: dict[str, Any], file: Path, name: str, label_only: bool = False) -> Iterator[Found]:
+def _file(source: dict[str, Any], file: Path, name: str) -> Iterator[Found]:
     given = source.get("format") or "auto"
     format = BY_SUFFIX.get(file.suffix.lower().lstrip("."), "unknown") if given == "auto" else given
     meta, fields = source.get("meta") or {}, {**FIELDS, **(source.get("fields") or {})}
@@ -113,14 +122,14 @@ def _file(source: dict[str, Any], file: Path, name: str, label_only: bool = Fals
                 if line.strip():
                     yield _row(Item("", f"{name}:{number}", format, file, line, fields, meta))
     except OSError as error:
-        yield name, error.strerror or str(error)
+        yield Aside(name, error.strerror or str(error), hides=True)
 
 
 def _row(item: Item) -> Found:
     try:
         row = row_of(item)
     except Unreadable as why:
-        return item.uri, str(why)
+        return Aside(item.uri, str(why))
     given = row.get(item.fields["id"])
     id_ = item.uri if given is None or given == "" else str(given)
     return Item(id_, item.uri, item.format, item.file, item.line, item.fields, item.meta)

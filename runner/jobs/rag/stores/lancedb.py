@@ -21,6 +21,8 @@ from .rows import alone, document_of, document_row, passage_of, refuse_different
 TABLE = "index"
 # below it every vector is compared, in milliseconds
 INDEXED_FROM = 20_000
+# the graph's vectors are of 8 bits: of so many times the passages asked for, the whole vectors are compared
+REFINE = 2
 PASSAGE = [*Passage.__dataclass_fields__]
 
 
@@ -90,8 +92,8 @@ class LanceStore:
             query.where(_filter(where), prefilter=True)
             .select(["id", "_distance"])
             .nprobes(20)
-            .refine_factor(2)
-            .ef(max(k, self._hnsw["ef_search"]))
+            .refine_factor(REFINE)
+            .ef(max(REFINE * k, self._hnsw["ef_search"]))
             .to_arrow()
         )
         # LanceDB's distance of the inner product is 1 less it

@@ -92,20 +92,30 @@ class PostgresStore:
                     connection.execute("select pg_advisory_unlock(hashtext(%s))", [key])
 
     def settle(self) -> None:
-        """The graph is built over all vectors at once, in a tenth of the time that adding them singly takes."""
+        """The graph is built over all vectors at once, in a fraction of the time that adding them singly takes."""
         with self._connection() as connection:
-            if connection.execute("select to_regclass('embedding_hnsw')").fetchone() == (None,):
-                with connection.transaction():
-                    connection.execute("set local maintenance_work_mem = '512MB'")
-                    connection.execute("set local max_parallel_maintenance_workers = 4")
-                    connection.execute(
-                        sql.SQL(
-                            "create index if not exists embedding_hnsw on embedding using hnsw "
-                            "((v::halfvec({d})) halfvec_ip_ops) with (m = {m}, ef_construction = {ef})"
-                        ).format(d=self.spec.dimension, m=self._hnsw["m"], ef=self._hnsw["ef_construction"])
-                    )
-            connection.execute("vacuum (analyze) embedding")
-            connection.execute("vacuum (analyze) passage")
+            if connection.execute("select to_regclass('embedding_hnsw')").fetchone() != (None,):
+                connection.execute("analyze embedding, passage")  # what is dead is for autovacuum
+                return
+            try:
+                self._build(connection, workers=4)
+            except psycopg.errors.DiskFull:  # of /dev/shm, which is small in containers
+                self._build(connection, workers=0)
+            connection.execute("vacuum (analyze) embedding, passage")
+
+    def _build(self, connection: Connection[Any], workers: int) -> None:
+        """In memory as long as it has room there: 16 bits for each number, and the edges."""
+        row = connection.execute("select count(*) from embedding").fetchone()
+        mb = max(64, min(4096, int(row[0] if row else 0) * (2 * self.spec.dimension + 700) * 3 // 2 >> 20))
+        with connection.transaction():
+            connection.execute(f"set local maintenance_work_mem = '{mb}MB'")
+            connection.execute(f"set local max_parallel_maintenance_workers = {workers}")
+            graph = sql.SQL(
+                "create index if not exists embedding_hnsw on embedding using hnsw ((v::halfvec({d})) halfvec_ip_ops) "
+                "with (m = {m}, ef_construction = {ef})"
+            )
+            d, m, ef = self.spec.dimension, self._hnsw["m"], self._hnsw["ef_construction"]
+            connection.execute(graph.format(d=d, m=m, ef=ef))
 
     def dense(self, vector: Vectors, k: int, where: Where | None = None) -> list[tuple[str, float]]:
         filtered, values = filtered_by(where)
@@ -124,6 +134,13 @@ class PostgresStore:
                 found = connection.execute(exact, [*values, asked, k], binary=True).fetchall()
         # the graph is of 16-bit vectors; what it found is ranked by the whole ones
         return sorted(found, key=lambda row: (-row[1], row[0]))
+
+    def similarities(self, vector: Vectors, ids: Sequence[str]) -> dict[str, float]:
+        """Of passages that were found another way; those that are gone are left out."""
+        asked = np.ascontiguousarray(vector, dtype=np.float32)
+        with self._connection() as connection:
+            query = "select id, -(v <#> %s) from embedding where id = any(%s)"
+            return dict(connection.execute(query, [asked, list(ids)], binary=True).fetchall())
 
     def full_text(self, query: str, k: int, where: Where | None = None) -> list[tuple[str, float]]:
         """PostgreSQL's own ranking of passages with any of the words; for indexes too large for BM25 in memory."""
