@@ -26,7 +26,7 @@ _FIRST = (
 
 def jobs(recipe: Recipe) -> tuple[str, ...]:
     package = sorted(f"{PACKAGE}/{file.name}" for file in (jobs_dir() / PACKAGE).glob("*.py"))
-    return ("meter.py", "shards.py", *(("build_tiny.py",) if recipe.tiny is not None else ()), *package)
+    return ("experts.py", "meter.py", "shards.py", *(("build_tiny.py",) if recipe.tiny is not None else ()), *package)
 
 
 def steps(recipe: Recipe) -> tuple[Step, ...]:
