@@ -12,6 +12,7 @@ SINGLE = ("base_model", "model", "prepared", "source", "tokenizer", "dataset", "
 ENTRIES = ("datasets", "test_datasets", "pretraining_dataset", "decontaminate")
 # keys with one such entry
 TEXTS = ("calibration", "held_out")
+CODE = "model_code"
 
 
 def entry_paths(entry: Any) -> list[str]:
@@ -28,6 +29,9 @@ def named_paths(values: Mapping[str, Any]) -> Iterator[str]:
     for key in SINGLE:
         if isinstance(values.get(key), str):
             yield values[key]
+    code = values.get(CODE)
+    if isinstance(code, Mapping) and isinstance(code.get("file"), str):
+        yield code["file"]
     for key in (*ENTRIES, *TEXTS):
         listed = values.get(key)
         for entry in listed if isinstance(listed, list) else [listed]:

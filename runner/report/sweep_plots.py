@@ -13,7 +13,6 @@ from runner.report.sweep_table import Traced
 
 # colours of a load: an even one is white, an expert without tokens blue, one with twice its share or more red
 _MAP, _FULL = "RdBu_r", 2.0
-_ACROSS = 3
 
 
 def draw_children(children: Sequence[Traced], folder: Path) -> list[Path]:
@@ -27,8 +26,7 @@ def draw_children(children: Sequence[Traced], folder: Path) -> list[Path]:
         written += write_figure(size, lambda f: _costs(f, children, colours), folder / "costs")
     routed = [child for child in children if child.loads]
     if routed:
-        down = math.ceil(len(routed) / _ACROSS)
-        written += write_figure((10.5, 3.4 + 3.0 * down), lambda f: _experts(f, routed, colours), folder / "experts")
+        written += write_figure((10.5, 3.2 + 2.9 * _grid(routed)[0]), lambda f: _experts(f, routed, colours), folder / "experts")
     return written
 
 
@@ -76,11 +74,17 @@ def _few() -> Any:
     return MaxNLocator(3)
 
 
+def _grid(routed: Sequence[Traced]) -> tuple[int, int]:
+    """Rows and columns of panels: as near to a square as it goes, three across at most."""
+    across = min(3, math.ceil(math.sqrt(len(routed))))
+    return math.ceil(len(routed) / across), across
+
+
 def _experts(figure: Any, routed: Sequence[Traced], colours: dict[str, str]) -> None:
-    down = math.ceil(len(routed) / _ACROSS)
-    top, below = figure.subfigures(2, 1, height_ratios=[3.0, 3.0 * down])
+    down, across = _grid(routed)
+    top, below = figure.subfigures(2, 1, height_ratios=[3.2, 2.9 * down])
     _busiest(top.subplots(), routed, colours)
-    panels = below.subplots(down, min(_ACROSS, len(routed)), squeeze=False)
+    panels = below.subplots(down, across, squeeze=False)
     image = None
     for axes, child in zip(panels.flat, routed, strict=False):
         image = _load(axes, child)
