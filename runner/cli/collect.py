@@ -25,9 +25,7 @@ from runner.report.sweep import POINTS, as_csv, columns, progress, rows
     "--figures", type=click.Path(path_type=Path, file_okay=False), help="Write a table and figures of them here."
 )
 @click.option("--tick", is_flag=True, hidden=True, help="Add how far the sweep is to the run's metrics.")
-def command(
-    sweep: str, profile: str, out: Path | None, run: Path | None, figures: Path | None, tick: bool
-) -> None:
+def command(sweep: str, profile: str, out: Path | None, run: Path | None, figures: Path | None, tick: bool) -> None:
     """Show what a sweep's children came to, finished or not: sizes, tokens, FLOPs, losses, speed and memory."""
     project = find_project()
     if not valid_name(sweep):

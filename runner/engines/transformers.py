@@ -21,8 +21,9 @@ FINETUNES = {"masked-lm": "classification", "seq2seq": "text-to-text"}
 FINETUNED = "finetuned"
 # keys of the first stage that mean its model and its data
 _FIRST = (
-    "architecture", "model_code", "prepared", "tokenizer_config", "datasets", "test_datasets", "val_set_size", "generation",
-    "mlm_probability", "mask_replace_prob", "random_replace_prob", "noise_density", "mean_noise_span_length",
+    "architecture", "model_code", "prepared", "tokenizer_config", "datasets", "test_datasets", "val_set_size",
+    "generation", "mlm_probability", "mask_replace_prob", "random_replace_prob", "noise_density",
+    "mean_noise_span_length",
 )  # fmt: skip
 
 

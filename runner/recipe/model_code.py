@@ -35,8 +35,8 @@ def classes_of(text: str) -> dict[str, dict[str, Any]]:
 def _plain(node: ast.ClassDef) -> list[tuple[str, Any]]:
     found: list[tuple[str, Any]] = []
     for line in node.body:
-        targets = line.targets if isinstance(line, ast.Assign) else [line.target] if isinstance(line, ast.AnnAssign) else []
-        value = getattr(line, "value", None)
-        if isinstance(value, ast.Constant):
-            found += [(target.id, value.value) for target in targets if isinstance(target, ast.Name)]
+        if not isinstance(line, (ast.Assign, ast.AnnAssign)) or not isinstance(line.value, ast.Constant):
+            continue
+        targets = line.targets if isinstance(line, ast.Assign) else [line.target]
+        found += [(target.id, line.value.value) for target in targets if isinstance(target, ast.Name)]
     return found

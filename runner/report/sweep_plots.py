@@ -26,7 +26,9 @@ def draw_children(children: Sequence[Traced], folder: Path) -> list[Path]:
         written += write_figure(size, lambda f: _costs(f, children, colours), folder / "costs")
     routed = [child for child in children if child.loads]
     if routed:
-        written += write_figure((10.5, 3.2 + 2.9 * _grid(routed)[0]), lambda f: _experts(f, routed, colours), folder / "experts")
+        written += write_figure(
+            (10.5, 3.2 + 2.9 * _grid(routed)[0]), lambda f: _experts(f, routed, colours), folder / "experts"
+        )
     return written
 
 
@@ -98,7 +100,7 @@ def _busiest(axes: Any, routed: Sequence[Traced], colours: dict[str, str]) -> No
     """The line is the mean over the layers, the band goes from the most even layer to the least."""
     for child in routed:
         steps = sorted({step for step, _ in child.loads})
-        most = [[max(s) * len(s) for (at, _), s in child.loads.items() if at == step] for step in steps]
+        most = [[line["most"] for (at, _), line in child.loads.items() if at == step] for step in steps]
         axes.fill_between(steps, [min(m) for m in most], [max(m) for m in most],
                           color=colours[child.name], alpha=0.12, lw=0)  # fmt: skip
         axes.plot(steps, [sum(m) / len(m) for m in most], color=colours[child.name], lw=1.6, label=child.name)
@@ -111,10 +113,11 @@ def _busiest(axes: Any, routed: Sequence[Traced], colours: dict[str, str]) -> No
 def _load(axes: Any, child: Traced) -> Any:
     """Each row is one expert, layer below layer; each column a report."""
     steps, layers = sorted({s for s, _ in child.loads}), sorted({layer for _, layer in child.loads})
-    count = len(next(iter(child.loads.values())))
-    empty = [math.nan] * count
+    count = len(next(iter(child.loads.values()))["shares"])
+    empty = {"shares": [math.nan] * count}
     columns = [
-        [share * count for layer in layers for share in child.loads.get((step, layer), empty)] for step in steps
+        [share * count for layer in layers for share in child.loads.get((step, layer), empty)["shares"]]
+        for step in steps
     ]
     rows = list(zip(*columns, strict=True))
     last = steps[-1]
@@ -122,7 +125,9 @@ def _load(axes: Any, child: Traced) -> Any:
                         extent=(0, last, len(rows), 0))  # fmt: skip
     for i in range(1, len(layers)):
         axes.axhline(i * count, color="#111827", lw=0.6)
-    axes.set_yticks([(i + 0.5) * count for i in range(len(layers))], [f"layer {layer}" for layer in layers], fontsize=7.5)
+    axes.set_yticks(
+        [(i + 0.5) * count for i in range(len(layers))], [f"layer {layer}" for layer in layers], fontsize=7.5
+    )
     axes.set_title(f"{child.name}: {count} experts a layer", fontsize=9)
     axes.set_xlabel("step")
     axes.grid(False)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 from runner.comparison.tables import Table
@@ -18,23 +19,23 @@ from runner.record import latest, read_metrics, runs
 
 # what each router was measured by while it trained (runner/jobs/experts.py)
 EXPERTS = "experts.jsonl"
-LOAD = {"experts/most": "busiest expert", "experts/cv": "load cv", "experts/balance": "balance loss"}
+LOAD = {"most": "busiest expert", "cv": "load cv", "balance": "balance loss"}
 NOTES = (
     "Of an even load the busiest expert has 1 (times an even share), the load's cv (deviation over mean) is 0 and the "
-    "balance loss 1; means over the layers, of the steps before the last report.",
+    "balance loss 1; means over the layers and the second half of the steps. No token is dropped.",
     "FLOPs are those of training on one token, as `runner plan` counts them; the loss is that of the held-out text.",
 )
 
 
 @dataclass(frozen=True, slots=True)
 class Traced:
-    """One finished child: its row of the table, its curve of `(tokens, loss)` on held-out text, and of each report of
-    its routers `(step, layer) -> shares`, empty of a dense model."""
+    """One finished child: its row of the table, its curve of `(tokens, loss)` on held-out text, and what its routers
+    reported as `(step, layer) -> {"shares": [...], "cv": ...}`, empty of a dense model."""
 
     name: str
     row: dict[str, Any]
     losses: list[tuple[float, float]]
-    loads: dict[tuple[int, int], list[float]] = field(default_factory=dict)
+    loads: dict[tuple[int, int], dict[str, Any]] = field(default_factory=dict)
 
 
 def traced(project: Project, sweep: str, profile: str, run: Path) -> list[Traced]:
@@ -65,6 +66,7 @@ def _sizes(project: Project, library: Library, file: Path) -> dict[str, Any]:
 def _traced(name: str, run: Path, record: dict[str, Any], sizes: dict[str, Any]) -> Traced:
     metrics, measured = record.get("metrics", {}), record.get("measured", {})
     tokens = (record.get("scaling") or {}).get("tokens")
+    loads = read_loads(run)
     row = {
         "child": name,
         **sizes,
@@ -72,28 +74,35 @@ def _traced(name: str, run: Path, record: dict[str, Any], sizes: dict[str, Any])
         "loss": metrics.get("eval_loss", metrics.get("loss")),
         "tokens/s": measured.get("speed.tokens_per_s_per_gpu"),
         "peak GiB": measured.get("memory.peak_gib") or measured.get("host.ram_gib"),
-        **{ours: metrics[theirs] for theirs, ours in LOAD.items() if theirs in metrics},
+        **settled(loads),
     }
     rows, _ = read_metrics(run)
     each = tokens / measured["time.steps"] if tokens and measured.get("time.steps") else 1
     points = {r["step"] * each: r["eval_loss"] for r in rows if isinstance(r.get("eval_loss"), float) and r.get("step")}
-    return Traced(name, row, sorted(points.items()), read_loads(run))
+    return Traced(name, row, sorted(points.items()), loads)
 
 
-def read_loads(run: Path) -> dict[tuple[int, int], list[float]]:
+def settled(loads: dict[tuple[int, int], dict[str, Any]]) -> dict[str, float]:
+    """How even the load was when the routers had learned something."""
+    half = max((step for step, _ in loads), default=0) / 2
+    late = [line for (step, _), line in loads.items() if step > half]
+    return {ours: fmean(line[theirs] for line in late) for theirs, ours in LOAD.items()} if late else {}
+
+
+def read_loads(run: Path) -> dict[tuple[int, int], dict[str, Any]]:
     """A step that was gone through twice counts as it was the last time; a line half written is left."""
     file = run / EXPERTS
-    found: dict[tuple[int, int], list[float]] = {}
+    found: dict[tuple[int, int], dict[str, Any]] = {}
     for line in file.read_text().splitlines() if file.is_file() else ():
         try:
             each = json.loads(line)
         except ValueError:
             continue
-        found[each["step"], each["layer"]] = each["shares"]
+        found[each["step"], each["layer"]] = each
     return found
 
 
 def table_of(children: list[Traced]) -> Table:
     columns = list(dict.fromkeys(key for child in children for key in child.row))
-    notes = NOTES if LOAD["experts/most"] in columns else NOTES[1:]
+    notes = NOTES if LOAD["most"] in columns else NOTES[1:]
     return Table(columns, [child.row for child in children], list(notes))

@@ -55,7 +55,7 @@ def named(module: Any, code: dict[str, Any], key: str, kind: type) -> Any:
 
 
 def note_base(settings: Settings, config: Any) -> None:
-    """vLLM builds the class without a head, which transformers does not note by itself; it wants it before the other."""
+    """vLLM builds the class without a head, which transformers does not note in config.json by itself."""
     code = settings.own.get("model_code")
     if code is not None and "base" in code:
         config.auto_map = {"AutoModel": f"{Path(str(code['file'])).stem}.{code['base']}"}

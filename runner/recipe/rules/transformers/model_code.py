@@ -65,12 +65,12 @@ def unreadable(facts: Facts) -> Iterator[Diagnostic]:
         what, note = f"`{shown}` is not valid Python", f"line {error.lineno}: {error.msg}"
     except (OSError, ValueError, RecursionError) as error:
         what = f"`{shown}` can't be read"
-        note = (error.strerror or "") if isinstance(error, OSError) else str(error)
+        note = (error.strerror or "").lower() if isinstance(error, OSError) else str(error)
     if what:
         near = _near(file)
         help = f"did you mean `{near}`?" if near else "name a Python file, relative to the project's folder"
         help = "mend the file" if "Python" in what else help
-        yield facts.report("R166", "model_code.file", what, note=note.lower(), help=help)
+        yield facts.report("R166", "model_code.file", what, note=note, help=help)
 
 
 def _near(file: Path) -> str | None:
@@ -112,7 +112,9 @@ def missing_class(facts: Facts) -> Iterator[Diagnostic]:
                 if given is not None
                 else f"`{code['config']}` gives no `model_type`",
                 label="how transformers finds the class",
-                help=f"set `model_type: {given}`" if given is not None else f'add `model_type = "{wanted}"` to the class',
+                help=f"set `model_type: {given}`"
+                if given is not None
+                else f'add `model_type = "{wanted}"` to the class',
             )
 
 
