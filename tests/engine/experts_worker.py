@@ -1,4 +1,4 @@
-"""Trains a mixture of experts for a few steps with the callback that counts its routers' choices, and counts them again.
+"""Trains a tiny mixture of experts with the callback that counts its routers' choices, and counts them again.
 
 Runs in Axolotl's environment with runner/jobs on PYTHONPATH, in a folder of its own: `experts_worker.py`. Prints JSON:
 `shares` by the callback and by hand, and the loss of an evaluation beside the text's own.

@@ -19,7 +19,7 @@ from tests.engine.conftest import ROOT, Smoke
 from tests.engine.serving import three_ports
 
 RECIPE = "phase5/custom-architecture"
-SERVED = "serve/custom-architecture"
+SERVED = "serve/custom-gpt"
 FILE = "recipes/phase5/custom-architecture/modeling_parallel_gpt.py"
 WORKER = Path(__file__).with_name("own_model_worker.py")
 PROMPT = "def "
@@ -83,7 +83,7 @@ def port(smoked: Smoke, output: Path) -> Iterator[int]:
 
 
 def test_vllm_serves_it_and_says_the_same(port: int, loaded: dict[str, Any]) -> None:
-    body = {"model": "custom-architecture", "prompt": PROMPT, "max_tokens": 12, "temperature": 0}
+    body = {"model": "custom-gpt", "prompt": PROMPT, "max_tokens": 12, "temperature": 0}
     request = urllib.request.Request(
         f"http://127.0.0.1:{port}/v1/completions", json.dumps(body).encode(), {"Content-Type": "application/json"}
     )
