@@ -21,8 +21,11 @@ from runner.report.sweep import POINTS, as_csv, columns, progress, rows
 @profile_option
 @click.option("--out", type=click.Path(path_type=Path, dir_okay=False), help="Write CSV of the finished ones here.")
 @click.option("--run", type=click.Path(path_type=Path, file_okay=False), help="This run of the sweep, not its newest.")
+@click.option(
+    "--figures", type=click.Path(path_type=Path, file_okay=False), help="Write a table and figures of them here."
+)
 @click.option("--tick", is_flag=True, hidden=True, help="Add how far the sweep is to the run's metrics.")
-def command(sweep: str, profile: str, out: Path | None, run: Path | None, tick: bool) -> None:
+def command(sweep: str, profile: str, out: Path | None, run: Path | None, figures: Path | None, tick: bool) -> None:
     """Show what a sweep's children came to, finished or not: sizes, tokens, FLOPs, losses, speed and memory."""
     project = find_project()
     if not valid_name(sweep):
@@ -32,6 +35,9 @@ def command(sweep: str, profile: str, out: Path | None, run: Path | None, tick: 
     if tick:
         with (folder / METRICS).open("a") as metrics:
             metrics.write(json.dumps({"time": time.time(), **progress(table)}) + "\n")
+        return
+    if figures is not None:
+        _draw(project, sweep, profile, folder, figures)
         return
     if out is not None:
         out.parent.mkdir(parents=True, exist_ok=True)
@@ -44,6 +50,16 @@ def command(sweep: str, profile: str, out: Path | None, run: Path | None, tick: 
     widths = [max(len(line[i]) for line in [names, *shown]) for i in range(len(names))]
     for line in [names, *shown]:
         click.echo("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
+
+
+def _draw(project: Project, sweep: str, profile: str, folder: Path, figures: Path) -> None:
+    from runner.report.sweep_plots import draw_children
+    from runner.report.sweep_table import table_of, traced
+
+    children = traced(project, sweep, profile, folder)
+    table_of(children).write(figures)
+    draw_children(children, figures)
+    click.echo(f"{len(children)} children in tables and figures: {shown_path(str(figures))}")
 
 
 def _newest(project: Project, sweep: str, profile: str) -> Path:

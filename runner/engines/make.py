@@ -20,6 +20,7 @@ def jobs(recipe: Recipe) -> tuple[str, ...]:
 
 def steps(recipe: Recipe) -> tuple[Step, ...]:
     found = [Step("children", f"{len(recipe.children)} runs, {slots(recipe)} at a time"), Step("collect", "one table")]
+    found += [Step("draw", "tables and figures of the children side by side")] if recipe.values.get("figures") else []
     return (*found, Step("fit", ", ".join(recipe.values["fit"]))) if recipe.values.get("fit") else tuple(found)
 
 
@@ -46,6 +47,7 @@ def context(recipe: Recipe) -> dict[str, Any]:
         "gpus": most,  # of the hungriest child: a slot holds as many
         "points": {child.name: {"parameters": child.parameters, "axes": child.axes} for child in recipe.children},
         "slurm": dict(recipe.values.get("slurm") or {}) if recipe.values.get("scheduler") == "slurm" else None,
+        "figures": bool(recipe.values.get("figures")),
         "fits": list(recipe.values.get("fit") or ()),
     }
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 from runner.engines import Step, jobs_dir
 from runner.engines.axolotl import failure as traceback_in
+from runner.recipe.model_code import read_code
 from runner.recipe.resolve import Recipe
 
 ENVIRONMENT = "axolotl"
@@ -19,14 +21,15 @@ FINETUNES = {"masked-lm": "classification", "seq2seq": "text-to-text"}
 FINETUNED = "finetuned"
 # keys of the first stage that mean its model and its data
 _FIRST = (
-    "architecture", "prepared", "tokenizer_config", "datasets", "test_datasets", "val_set_size", "generation",
-    "mlm_probability", "mask_replace_prob", "random_replace_prob", "noise_density", "mean_noise_span_length",
+    "architecture", "model_code", "prepared", "tokenizer_config", "datasets", "test_datasets", "val_set_size",
+    "generation", "mlm_probability", "mask_replace_prob", "random_replace_prob", "noise_density",
+    "mean_noise_span_length",
 )  # fmt: skip
 
 
 def jobs(recipe: Recipe) -> tuple[str, ...]:
     package = sorted(f"{PACKAGE}/{file.name}" for file in (jobs_dir() / PACKAGE).glob("*.py"))
-    return ("meter.py", "shards.py", *(("build_tiny.py",) if recipe.tiny is not None else ()), *package)
+    return ("experts.py", "meter.py", "shards.py", *(("build_tiny.py",) if recipe.tiny is not None else ()), *package)
 
 
 def steps(recipe: Recipe) -> tuple[Step, ...]:
@@ -55,7 +58,14 @@ def context(recipe: Recipe) -> dict[str, Any]:
         "threads": int(recipe.profile == "smoke"),
         "online": recipe.profile != "smoke",
         "tiny": asdict(recipe.tiny) if recipe.tiny is not None else None,  # the spec that jobs/build_tiny.py reads
+        "modules": _modules(recipe),
     }
+
+
+def _modules(recipe: Recipe) -> dict[str, str]:
+    """The file of a model class of the user's own, by the name of its module: a run has a copy, as of all it runs."""
+    code = recipe.model_code
+    return {} if code is None else {Path(code["file"]).stem: read_code(Path(code["path"]))}
 
 
 def _config(recipe: Recipe, cpu: bool) -> dict[str, Any]:
@@ -64,6 +74,8 @@ def _config(recipe: Recipe, cpu: bool) -> dict[str, Any]:
     config |= {key: value for key, value in recipe.values.items() if key != "finetune"}
     if recipe.architecture is not None:
         config["architecture"] = recipe.architecture
+    if recipe.model_code is not None:
+        config["model_code"] = {key: value for key, value in recipe.model_code.items() if key != "path"}
     if recipe.prepared is not None:
         config["prepared"] = recipe.prepared
     config |= {

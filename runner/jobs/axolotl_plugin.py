@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from accelerate.state import PartialState
 from axolotl.integrations.base import BasePlugin
+from experts import Experts
 from meter import Meter, MetricsCallback
 from pydantic import BaseModel
 from shards import BadShards, Shards
@@ -50,7 +51,10 @@ class RunnerPlugin(BasePlugin):  # type: ignore[misc]
     def add_callbacks_post_trainer(self, cfg: Any, trainer: Any) -> list[TrainerCallback]:
         meter = Meter((cfg.context_parallel_size or 1) * (cfg.tensor_parallel_size or 1))
         meter.watch(trainer)
-        return [meter, BaseName(), MetricsCallback(meter)]
+        report = MetricsCallback(meter)
+        experts = Experts(report)
+        experts.watch(trainer)
+        return [meter, BaseName(), report, experts]
 
 
 class BaseName(TrainerCallback):  # type: ignore[misc]

@@ -14,6 +14,7 @@ ENTRIES = ("datasets", "test_datasets", "pretraining_dataset", "decontaminate", 
 TEXTS = ("calibration", "held_out")
 # keys of a mapping with one path
 BELOW = (("evaluation", "questions"), ("embedding", "model"))
+CODE = "model_code"
 
 
 def entry_paths(entry: Any) -> list[str]:
@@ -30,6 +31,9 @@ def named_paths(values: Mapping[str, Any]) -> Iterator[str]:
     for key in SINGLE:
         if isinstance(values.get(key), str):
             yield values[key]
+    code = values.get(CODE)
+    if isinstance(code, Mapping) and isinstance(code.get("file"), str):
+        yield code["file"]
     for key in (*ENTRIES, *TEXTS):
         listed = values.get(key)
         for entry in listed if isinstance(listed, list) else [listed]:

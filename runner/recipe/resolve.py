@@ -19,6 +19,7 @@ from runner.recipe.document import Document, Node
 from runner.recipe.graph import Library, needs_of
 from runner.recipe.kinds import engine_of, header_keys, kind_schema, servers_in, serves
 from runner.recipe.load import Refused
+from runner.recipe.model_code import code_file
 from runner.recipe.profile import in_profile
 from runner.recipe.smoke import TinyModel, smoke_dir
 from runner.recipe.sweep import Child, children_of, is_sweep
@@ -66,7 +67,7 @@ class Recipe:
     """What will run. `values` holds the engine's keys only, references resolved; `doc` says where each came from.
 
     `children` are a sweep's; `prepared` is the folder of tokenized shards to train on, with manifest.json in it
-    (runner/jobs/shards.py).
+    (runner/jobs/shards.py). `model_code` is a model class of the user's own, its file's place under `path`.
     """
 
     name: str
@@ -85,6 +86,7 @@ class Recipe:
     merge: bool
     prepared: str | None = None
     children: tuple[Child, ...] = ()
+    model_code: dict[str, str] | None = None
 
     @property
     def missing(self) -> list[Upstream]:
@@ -126,6 +128,7 @@ def resolve(project: Project, doc: Document, profile: str, locate: Locate, *, li
         merge=bool(merge is not None and merge.value),
         children=tuple(children_of(library, doc)) if is_sweep(doc) else (),
         prepared=_fill(prepared, "prepared", project, paths) if prepared is not None else None,
+        model_code=_code(project, doc),
     )
 
 
@@ -145,6 +148,14 @@ def _on_their_bases(
             given = holder[last]
             holder[last] = with_base(library, doc, at, given, served_name(given, doc.name), values_of)
     return values
+
+
+def _code(project: Project, doc: Document) -> dict[str, str] | None:
+    node = doc.keys.get("model_code")
+    if node is None or not isinstance(node.value, dict):
+        return None
+    given = {key: str(value) for key, value in node.plain().items()}
+    return {**given, "path": str(code_file(given, project.root))}
 
 
 def _values_of(project: Project, library: Library, name: str, profile: str, locate: Locate) -> dict[str, Any]:

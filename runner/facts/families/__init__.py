@@ -26,7 +26,9 @@ def architecture_of(config: dict[str, Any]) -> Architecture:
     """What a model of this config.json is made of, equal to transformers' own to the parameter.
 
     Keys that are missing take the defaults of the config's class. A `model_type` we don't know is assumed to be a
-    Llama of the sizes it gives (`known` is False). Raises ValueError where a size is nonsense, or none is given.
+    Llama of the sizes it gives (`known` is False). `counts_as` names a family that stands for another, as the config of
+    a class of the user's own does. Raises ValueError where a size is nonsense, or none is given.
     """
     known = families()
-    return known.get(str(config.get("model_type", "")), known[ANY_OTHER])(config)
+    name = str(config.get("counts_as") or config.get("model_type", ""))
+    return known.get(name, known[ANY_OTHER])(config)

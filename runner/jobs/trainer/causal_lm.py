@@ -4,6 +4,7 @@ from typing import Any
 
 from transformers.models.auto.modeling_auto import AutoModelForCausalLM
 
+from . import own_model
 from .blocks import load_blocks
 from .objectives import Task
 from .settings import BadSettings, Settings
@@ -12,7 +13,9 @@ from .tokens import new_config
 
 def load(settings: Settings, args: Any) -> Task:
     train, validation, manifest = load_blocks(settings, settings.own["sequence_len"], extra=1)
+    own_model.register(settings)
     config = new_config(settings)
+    own_model.note_base(settings, config)
     config.use_cache = False
     if config.vocab_size < manifest["vocab_size"]:
         raise BadSettings(

@@ -9,8 +9,8 @@ import yaml
 # What the job reads itself; all other keys of the file are TrainingArguments' own.
 OWN = frozenset(
     {
-        "objective", "part", "architecture", "base_model", "tokenizer_config", "prepared", "datasets", "test_datasets",
-        "val_set_size", "sequence_len", "mlm_probability", "mask_replace_prob", "random_replace_prob",
+        "objective", "part", "architecture", "model_code", "base_model", "tokenizer_config", "prepared", "datasets",
+        "test_datasets", "val_set_size", "sequence_len", "mlm_probability", "mask_replace_prob", "random_replace_prob",
         "noise_density", "mean_noise_span_length", "generation",
     }
 )  # fmt: skip

@@ -5,6 +5,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+from experts import Experts
 from meter import Meter, MetricsCallback
 from transformers.trainer_callback import TrainerCallback
 from transformers.trainer_utils import get_last_checkpoint, set_seed
@@ -47,10 +48,12 @@ def run(settings: Settings, *more: TrainerCallback) -> int:
     meter = Meter(part=settings.part)
     meter.watch(trainer)
     report, interrupts = MetricsCallback(meter), Interrupts()
+    experts = Experts(report)
+    experts.watch(trainer)
     trainer.callback_handler.callbacks[:] = [
         c for c in trainer.callback_handler.callbacks if type(c).__name__ != "PrinterCallback"
     ]
-    for callback in (meter, report, interrupts, *more):
+    for callback in (meter, report, experts, interrupts, *more):
         trainer.add_callback(callback)
     trainer.train(resume_from_checkpoint=get_last_checkpoint(output) if output.is_dir() else None)
     if interrupts.asked:

@@ -1,0 +1,2 @@
+class Config(LlamaConfig)
+    model_type = "broken"
