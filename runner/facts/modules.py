@@ -20,7 +20,7 @@ _DOT = re.compile(r"\.(?!\+)")
 
 @dataclass(frozen=True, slots=True)
 class Named:
-    """A module with weights: `name` is that of its first layer where there are several. `stack` is None outside them."""
+    """A module with weights: `name` is that in the first layer of its stack; `stack` is None outside of any."""
 
     name: str
     weight: Weight

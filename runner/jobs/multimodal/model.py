@@ -1,4 +1,4 @@
-"""A folder that training left -> answers, by transformers: batches, padded on the left, the likeliest token each time."""
+"""A folder that training left -> answers, by transformers: the likeliest token each time."""
 
 from collections.abc import Callable
 from typing import Any

@@ -1,7 +1,7 @@
 """Datasets of the recipe -> rows/*.jsonl for Axolotl; refuses rows that are longer than `sequence_len`.
 
-Axolotl's collator for pictures cuts nothing: a row that is too long goes through whole, past the memory that was planned
-and past the model's positions. Cut, it would lose a part of a picture's tokens, and the model counts them.
+Axolotl's collator for pictures cuts nothing: a row that is too long goes through whole, past the memory that was
+planned and past the model's positions. Cut, it would lose a part of a picture's tokens, and the model counts them.
 """
 
 import json
@@ -107,8 +107,9 @@ class Lengths:
     def refuse_long(self, always: bool = False) -> None:
         if self.long and (always or not self.drop):
             raise Problem(
-                f"{self.long:,} rows have more tokens than `sequence_len` {self.limit}: {self.first}; set `sequence_len` "
-                f"to {self.longest}" + ("" if always else ", or `excess_length_strategy: drop` to leave them out")
+                f"{self.long:,} rows have more tokens than `sequence_len` {self.limit}: {self.first}; "
+                f"set `sequence_len` to {self.longest}"
+                + ("" if always else ", or `excess_length_strategy: drop` to leave them out")
             )
 
     def told(self) -> str:

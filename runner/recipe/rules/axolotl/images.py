@@ -23,10 +23,10 @@ _TEXT = 16
     source="https://github.com/huggingface/transformers/blob/main/src/transformers/models/llava/modeling_llava.py",
 )
 def pictures_fit(facts: Facts) -> Iterator[Diagnostic]:
-    """A picture is one token for each of its patches: 576 in LLaVA 1.5, from 336 x 336 pixels in patches of 14. Of a row
-    that is cut to `sequence_len` the model gets a picture's features and too few tokens to put them on, and stops with
-    "Image features and image tokens do not match". Whether each row fits is counted before training, from the data;
-    a length that holds no picture at all is refused here.
+    """A picture is one token for each of its patches: 576 in LLaVA 1.5, from 336 x 336 pixels in patches of 14. Of a
+    row that is cut to `sequence_len` the model gets a picture's features and too few tokens to put them on, and stops
+    with "Image features and image tokens do not match". Whether each row fits is counted before training, from the
+    data; a length that holds no picture at all is refused here.
     """
     architecture = _architecture(facts)
     if facts.kind != "multimodal" or architecture is None or not architecture.image_tokens:
@@ -58,9 +58,10 @@ def pictures_fit(facts: Facts) -> Iterator[Diagnostic]:
     severity="warning",
 )
 def turns_end(facts: Facts) -> Iterator[Diagnostic]:
-    """Axolotl's template `llava`, which is that of llava-hf's processors, puts a space after an answer and no token that
-    ends it. A model that learns from it is never shown where to stop, and goes on until the longest answer it may give.
-    And without `role_boundaries` the loss of this family counts questions as well: Axolotl knows no marks of its turns.
+    """Axolotl's template `llava`, which is that of llava-hf's processors, puts a space after an answer and no token
+    that ends it. A model that learns from it is never shown where to stop, and goes on until the longest answer it may
+    give. And without `role_boundaries` the loss of this family counts questions as well: Axolotl knows no marks of its
+    turns.
     """
     if facts.kind != "multimodal":
         return
@@ -73,16 +74,16 @@ def turns_end(facts: Facts) -> Iterator[Diagnostic]:
             help="set `chat_template: jinja`, and `chat_template_jinja` as in phase5/llava-7b-projector",
             severity="warning",
         )
-    if facts.model is not None and facts.model.model_type == "llava" and facts.lacks("role_boundaries"):
-        if not facts.has("train_on_inputs"):
-            yield facts.report(
-                "R134",
-                "chat_template",
-                "`role_boundaries` is missing: questions are learned like answers",
-                note="Axolotl knows where turns begin and end of some families, and LLaVA is not among them",
-                help='add `role_boundaries: [{role: assistant, start: "ASSISTANT:", end: eos_token}]`',
-                severity="warning",
-            )
+    of_llava = facts.model is not None and facts.model.model_type == "llava"
+    if of_llava and facts.lacks("role_boundaries") and not facts.has("train_on_inputs"):
+        yield facts.report(
+            "R134",
+            "chat_template",
+            "`role_boundaries` is missing: questions are learned like answers",
+            note="Axolotl knows where turns begin and end of some families, and LLaVA is not among them",
+            help='add `role_boundaries: [{role: assistant, start: "ASSISTANT:", end: eos_token}]`',
+            severity="warning",
+        )
 
 
 @rule("R143", "a model that does not see", source="https://docs.axolotl.ai/docs/multimodal.html")
