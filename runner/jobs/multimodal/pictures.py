@@ -39,7 +39,7 @@ def drawn(count: int, seed: int) -> Iterator[Drawn]:
     other: shapes of even sizes, or of odd ones."""
     draw = random.Random(seed)  # noqa: S311 - data, not a secret
     for _ in range(count):
-        size = draw.randrange(24, 42, 2) + seed % 2
+        size = draw.randrange(34, 48, 2) + seed % 2
         at = (draw.randint(1, SIDE - size - 1), draw.randint(1, SIDE - size - 1))
         yield Drawn(draw.choice(SHAPES), draw.choice(list(COLOURS)), size, at, draw.choice(BACKGROUNDS))
 

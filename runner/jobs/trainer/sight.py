@@ -133,7 +133,7 @@ class Sighted(PreTrainedModel):  # type: ignore[misc]
     def openness(self) -> float:
         """How far the gates are open, 0 to 1, on average."""
         gates = [g.tanh().abs() for each in self.gated.values() for g in (each.gate_look, each.gate_think)]
-        return float(torch.cat(gates).mean())
+        return float(torch.cat(gates).mean().detach())
 
 
 def blocks(language: Any) -> nn.ModuleList:
