@@ -1,4 +1,4 @@
-"""Models that see, in smoke: they name colours and shapes of pictures that they have not seen, here and through vLLM."""
+"""Models that see, in smoke: they name colours and shapes of pictures they have not seen, here and through vLLM."""
 
 from __future__ import annotations
 
