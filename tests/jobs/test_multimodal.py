@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import base64
+import io
 import json
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +19,7 @@ from runner.jobs.multimodal.pictures import COLOURS, drawn
 from runner.jobs.multimodal.pictures import conversations as drawn_rows
 from runner.jobs.multimodal.problem import Problem
 from runner.jobs.multimodal.rows import Lengths
+from runner.jobs.multimodal.served import from_server
 from runner.jobs.multimodal.sources import conversations
 
 
@@ -91,11 +97,11 @@ def test_no_picture_that_is_held_out_was_trained_on() -> None:
 
 
 def test_guessing_says_the_commonest_answer_of_each_question() -> None:
-    def asked(question: str, wanted: str, right: bool) -> dict[str, Any]:
+    def answered(question: str, wanted: str, right: bool) -> dict[str, Any]:
         return {"question": question, "wanted": wanted, "right": right}
 
-    colours = [asked("colour?", "red" if i < 30 else "blue", i < 36) for i in range(40)]
-    shapes = [asked("shape?", "circle" if i < 12 else "Square.", i < 20) for i in range(40)]
+    colours = [answered("colour?", "red" if i < 30 else "blue", i < 36) for i in range(40)]
+    shapes = [answered("shape?", "circle" if i < 12 else "Square.", i < 20) for i in range(40)]
     found = score(colours + shapes)
     assert found["accuracy"] == 56 / 80
     assert found["chance"] == (30 + 28) / 80
@@ -146,3 +152,49 @@ def test_rows_that_are_too_long_are_left_out_where_that_is_asked_for() -> None:
     assert measure.told() == "2 rows, 12 tokens at most, 9 of each picture, 1 longer ones left out"
     with pytest.raises(Problem, match="1 rows have more"):
         measure.refuse_long(always=True)
+
+
+class Seer(BaseHTTPRequestHandler):
+    """Says what the picture's first pixel is, if the picture came along."""
+
+    def log_message(self, *_: Any) -> None:
+        pass
+
+    def do_POST(self) -> None:
+        asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        picture, question = asked["messages"][0]["content"]
+        if question["text"] == "too long?":
+            self.reply(400, {"error": {"message": "the prompt is too long"}})
+            return
+        kind, _, data = picture["image_url"]["url"].partition(",")
+        assert kind == "data:image/png;base64"
+        with Image.open(io.BytesIO(base64.b64decode(data))) as image:
+            said = f" {asked['model']} sees {image.getpixel((0, 0))} "
+        self.reply(200, {"choices": [{"message": {"content": said}}]})
+
+    def reply(self, status: int, body: dict[str, Any]) -> None:
+        self.send_response(status)
+        self.end_headers()
+        self.wfile.write(json.dumps(body).encode())
+
+
+@pytest.fixture
+def server() -> Iterator[str]:
+    with ThreadingHTTPServer(("127.0.0.1", 0), Seer) as made:
+        threading.Thread(target=made.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{made.server_port}/v1"
+        made.shutdown()
+
+
+def asked(file: Path, question: str) -> list[dict[str, Any]]:
+    return [{"role": "user", "content": [{"type": "image", "path": str(file)}, {"type": "text", "text": question}]}]
+
+
+def test_a_server_gets_the_picture_with_the_question(tmp_path: Path, server: str) -> None:
+    files = [tmp_path / f"{i}.png" for i in range(3)]
+    for i, file in enumerate(files):
+        Image.new("RGB", (2, 2), (i, 0, 0)).save(file)
+    answer = from_server({"endpoint": server, "served_as": "seer", "num_concurrent": 2, "max_new_tokens": 4})
+    assert answer([asked(file, "what?") for file in files]) == [f"seer sees ({i}, 0, 0)" for i in range(3)]
+    with pytest.raises(Problem, match="the server refused a question: 400 the prompt is too long"):
+        answer([asked(files[0], "too long?")])
