@@ -15,9 +15,11 @@ from transformers import TrainerCallback
 
 
 class RunnerArgs(BaseModel):  # type: ignore[misc]
-    """What Axolotl's config may say to this plugin: the folder of prepared shards to train on."""
+    """What Axolotl's config may say to this plugin: the folder of prepared shards to train on, and whether what
+    connects a model that sees to its tower begins anew."""
 
     prepared: str | None = None
+    new_projector: bool | None = None
 
 
 class RunnerPlugin(BasePlugin):  # type: ignore[misc]
@@ -50,6 +52,13 @@ class RunnerPlugin(BasePlugin):  # type: ignore[misc]
     def pre_model_load(self, cfg: Any) -> None:
         if cfg.role_boundaries:
             _plain_role_boundaries()
+
+    def post_model_build(self, cfg: Any, model: Any) -> None:
+        if cfg.new_projector:
+            for name, module in model.named_modules():
+                if "multi_modal_projector." in name and hasattr(module, "reset_parameters"):
+                    module.reset_parameters()
+                    print(f"drawn anew: {name}", flush=True)
 
     def add_callbacks_post_trainer(self, cfg: Any, trainer: Any) -> list[TrainerCallback]:
         meter = Meter((cfg.context_parallel_size or 1) * (cfg.tensor_parallel_size or 1))

@@ -33,6 +33,7 @@ def test_the_second_stage_starts_from_the_first_ones_projector(smoked: Smoke, ax
         timeout=120,
     )
     assert done.returncode == 0, done.stderr[-2000:]
+    assert "drawn anew: model.multi_modal_projector.linear_2" in (first.path / "log.txt").read_text()
     projector, instructed = json.loads(done.stdout)
     assert projector == ["multi_modal_projector"]
     assert instructed == ["language_model", "lm_head", "multi_modal_projector"]

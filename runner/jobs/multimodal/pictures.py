@@ -39,8 +39,9 @@ def drawn(count: int, seed: int) -> Iterator[Drawn]:
     other: shapes of even sizes, or of odd ones."""
     draw = random.Random(seed)  # noqa: S311 - data, not a secret
     for _ in range(count):
-        size = draw.randrange(34, 48, 2) + seed % 2
-        at = (draw.randint(1, SIDE - size - 1), draw.randint(1, SIDE - size - 1))
+        size = draw.randrange(36, 48, 2) + seed % 2
+        corner = (SIDE - size) // 2
+        at = (corner + draw.randint(-3, 3), corner + draw.randint(-3, 3))
         yield Drawn(draw.choice(SHAPES), draw.choice(list(COLOURS)), size, at, draw.choice(BACKGROUNDS))
 
 
