@@ -95,7 +95,7 @@ def context(recipe: Recipe) -> dict[str, Any]:
         "cpu": cpu,
         "online": recipe.profile != "smoke",
         "tiny": asdict(recipe.tiny) if recipe.tiny is not None else None,  # the spec that jobs/build_tiny.py reads
-        "merge": _merge_config(config) if recipe.merge else None,
+        "merge": _merge_config(config) | images.merging(recipe) if recipe.merge else None,
         "reward_model": bool(recipe.values.get("reward_model")),
         "init_seed": _seed(recipe) if _writes_weights(recipe) else None,
         **(images.context(recipe, config["base_model"]) if images.has_images(recipe) else {}),

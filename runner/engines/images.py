@@ -87,6 +87,13 @@ def context(recipe: Recipe, base: str) -> dict[str, Any]:
     }
 
 
+def merging(recipe: Recipe) -> dict[str, Any]:
+    """Axolotl 0.19 merges weights file by file, under the names that they have on disk; LLaVA's are others than those of
+    its modules, to which the adapter belongs, so that nothing is merged, and a warning is all that says so. Loading the
+    whole model, as before, merges it."""
+    return {"merge_method": "legacy"} if has_images(recipe) else {}
+
+
 def _template(values: Mapping[str, Any]) -> str | None:
     """The recipe's own chat template; None for the model's."""
     return values.get("chat_template_jinja") if values.get("chat_template") == "jinja" else None

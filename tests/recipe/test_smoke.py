@@ -37,7 +37,7 @@ def test_every_recipe_has_a_small_form(name: str) -> None:
         assert recipe.values["max_steps"] <= (250 if recipe.kind == "multimodal" else 100)
     for key in ("adapter", "rl", "deepspeed", "load_in_4bit", "gradient_checkpointing", "lr_scheduler", "streaming"):
         node = full.keys.get(key)
-        if (name, key) == ("phase5/moe-mixtral-lora", "deepspeed"):
+        if (name, key) in (("phase5/moe-mixtral-lora", "deepspeed"), ("phase5/llava-7b", "deepspeed")):
             continue  # the recipe says why
         assert recipe.values.get(key) == (node.plain() if node else None), (
             f"{key} is what makes this recipe this recipe"
