@@ -88,9 +88,9 @@ def context(recipe: Recipe, base: str) -> dict[str, Any]:
 
 
 def merging(recipe: Recipe) -> dict[str, Any]:
-    """Axolotl 0.19 merges weights file by file, under the names that they have on disk; LLaVA's are others than those of
-    its modules, to which the adapter belongs, so that nothing is merged, and a warning is all that says so. Loading the
-    whole model, as before, merges it."""
+    """Axolotl 0.19 merges weights file by file, under the names that they have on disk. LLaVA's are not those of its
+    modules, to which the adapter belongs: nothing is merged, and a warning is all that says so. Of the whole model
+    loaded, as before, it merges all."""
     return {"merge_method": "legacy"} if has_images(recipe) else {}
 
 
