@@ -6,7 +6,7 @@ import re
 from dataclasses import asdict
 from typing import Any
 
-from runner.engines import Step
+from runner.engines import Step, images
 from runner.engines.deepspeed import deepspeed_config
 from runner.facts.boxes import Box
 from runner.recipe.resolve import Recipe
@@ -22,6 +22,10 @@ TENSOR_PLUGIN = "tensor_parallel.TensorParallelPlugin"
 CPU_RANKS = 2
 
 
+def also(recipe: Recipe) -> tuple[str, ...]:
+    return (images.SERVER,) if images.has_images(recipe) and images.serves(recipe) else ()
+
+
 def jobs(recipe: Recipe) -> tuple[str, ...]:
     found = ["axolotl_plugin.py", "experts.py", "meter.py", "shards.py"]
     if recipe.tiny is not None:
@@ -30,6 +34,7 @@ def jobs(recipe: Recipe) -> tuple[str, ...]:
         found.append("merge_reward.py")
     found += ["tensor_parallel.py"] if _mends_tensors(recipe) else []
     found += ["random_weights.py"] if _writes_weights(recipe) else []
+    found += images.jobs(recipe) if images.has_images(recipe) else ()
     return tuple(found)
 
 
@@ -39,9 +44,12 @@ def steps(recipe: Recipe) -> tuple[Step, ...]:
         found.append(Step("build", "a tiny model to stand in for the real one"))
     if _writes_weights(recipe):
         found.append(Step("init", "random weights, which each GPU loads its part of"))
+    if images.has_images(recipe):
+        found.append(images.before(recipe))
     found.append(Step("train", _what(recipe)))
     if recipe.merge:
         found.append(Step("merge", "the adapter into its base"))
+    found += images.after(recipe) if images.has_images(recipe) else ()
     return tuple(found)
 
 
@@ -87,9 +95,10 @@ def context(recipe: Recipe) -> dict[str, Any]:
         "cpu": cpu,
         "online": recipe.profile != "smoke",
         "tiny": asdict(recipe.tiny) if recipe.tiny is not None else None,  # the spec that jobs/build_tiny.py reads
-        "merge": _merge_config(config) if recipe.merge else None,
+        "merge": _merge_config(config) | images.merging(recipe) if recipe.merge else None,
         "reward_model": bool(recipe.values.get("reward_model")),
         "init_seed": _seed(recipe) if _writes_weights(recipe) else None,
+        **(images.context(recipe, config["base_model"]) if images.has_images(recipe) else {}),
     }
 
 
@@ -108,7 +117,7 @@ def _is_local(model: str) -> bool:
 
 def _config(recipe: Recipe) -> dict[str, Any]:
     """The recipe's Axolotl keys as they stand, plus the few that are the runner's to set."""
-    config = dict(recipe.values)
+    config = images.config(recipe.values) if images.has_images(recipe) else dict(recipe.values)
     if recipe.prepared is not None:
         config |= _prepared(recipe.prepared, config)
     if recipe.architecture is not None:
@@ -195,7 +204,9 @@ _KILLED = re.compile(r"\s*traceback : Signal \d+ \((?P<name>SIG\w+)\) received b
 
 def failure(log: str) -> str | None:
     """The last Python exception that isn't torchrun's own report of a failed child; of a config that Axolotl's
-    validator refuses, what the validator said; the signal that ended a rank."""
+    validator refuses, what the validator said; the signal that ended a rank. A job of ours says it in one line."""
+    if said := images.failure(log):
+        return said
     found = key = None
     refused = False
     for line in (_RANK.sub("", line) for line in log.splitlines()):

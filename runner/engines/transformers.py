@@ -17,7 +17,9 @@ PACKAGE = "trainer"
 # a line of the job's own, where it knows what is wrong
 SAID = "trainer: error: "
 # what the second stage of a kind learns, and where it leaves it
-FINETUNES = {"masked-lm": "classification", "seq2seq": "text-to-text"}
+FINETUNES = {"masked-lm": "classification", "seq2seq": "text-to-text", "flamingo": "captioning"}
+# kinds whose second stage learns from the rows of the first
+SAME_ROWS = ("flamingo",)
 FINETUNED = "finetuned"
 # keys of the first stage that mean its model and its data
 _FIRST = (
@@ -28,7 +30,8 @@ _FIRST = (
 
 
 def jobs(recipe: Recipe) -> tuple[str, ...]:
-    package = sorted(f"{PACKAGE}/{file.name}" for file in (jobs_dir() / PACKAGE).glob("*.py"))
+    packages = (PACKAGE, "multimodal") if recipe.kind == "flamingo" else (PACKAGE,)
+    package = [f"{name}/{file.name}" for name in packages for file in sorted((jobs_dir() / name).glob("*.py"))]
     return ("experts.py", "meter.py", "shards.py", *(("build_tiny.py",) if recipe.tiny is not None else ()), *package)
 
 
@@ -92,7 +95,8 @@ def _config(recipe: Recipe, cpu: bool) -> dict[str, Any]:
 def _finetune(recipe: Recipe, first: dict[str, Any]) -> dict[str, Any]:
     """The second stage: the first one's keys where it has none of its own, from the model that the first one leaves."""
     own: dict[str, Any] = recipe.values["finetune"]
-    config = {key: value for key, value in first.items() if key not in _FIRST}
+    kept = ("datasets", "test_datasets", "val_set_size") if recipe.kind in SAME_ROWS else ()
+    config = {key: value for key, value in first.items() if key not in _FIRST or key in kept}
     if "num_train_epochs" in own and "max_steps" not in own:
         config.pop("max_steps", None)
     return (

@@ -7,6 +7,7 @@ a GPU could refuse is not refused.
 """
 
 import contextlib
+import importlib.util
 import io
 import json
 import os
@@ -23,9 +24,15 @@ os.environ.update(
 def write_model(folder: Path, config: dict[str, Any]) -> None:
     from tokenizers import Tokenizer, models
     from transformers import PreTrainedTokenizerFast
-    from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES as NAMES
+    from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES as TALKING
+    from transformers.models.auto.modeling_auto import MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES as SEEING
 
-    made = {"architectures": [NAMES[config["model_type"]]], **config}
+    if "vision_config" in config and importlib.util.find_spec("torchvision") is None:
+        # vLLM's models that see import torchvision, which has no build for a processor on PyPI: what can be asked there
+        # is whether the language model inside is served so
+        config = config["text_config"]
+    kind = config["model_type"]
+    made = {"architectures": [TALKING.get(kind) or SEEING[kind]], **config}
     (folder / "config.json").write_text(json.dumps(made))
     words = Tokenizer(models.WordLevel({"<unk>": 0, "<s>": 1, "</s>": 2}, unk_token="<unk>"))  # noqa: S106
     PreTrainedTokenizerFast(tokenizer_object=words, eos_token="</s>").save_pretrained(folder)  # noqa: S106

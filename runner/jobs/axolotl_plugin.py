@@ -16,9 +16,11 @@ from transformers import TrainerCallback
 
 
 class RunnerArgs(BaseModel):  # type: ignore[misc]
-    """What Axolotl's config may say to this plugin: the folder of prepared shards to train on."""
+    """What Axolotl's config may say to this plugin: the folder of prepared shards to train on, and whether what
+    connects a model that sees to its tower begins anew."""
 
     prepared: str | None = None
+    new_projector: bool | None = None
 
 
 class RunnerPlugin(BasePlugin):  # type: ignore[misc]
@@ -48,6 +50,17 @@ class RunnerPlugin(BasePlugin):  # type: ignore[misc]
             )
         return TrainDatasetMeta(train, held, steps)
 
+    def pre_model_load(self, cfg: Any) -> None:
+        if cfg.role_boundaries:
+            _plain_role_boundaries()
+
+    def post_model_build(self, cfg: Any, model: Any) -> None:
+        if cfg.new_projector:
+            for name, module in model.named_modules():
+                if "multi_modal_projector." in name and hasattr(module, "reset_parameters"):
+                    module.reset_parameters()
+                    print(f"drawn anew: {name}", flush=True)
+
     def add_callbacks_post_trainer(self, cfg: Any, trainer: Any) -> list[TrainerCallback]:
         meter = Meter((cfg.context_parallel_size or 1) * (cfg.tensor_parallel_size or 1))
         meter.watch(trainer)
@@ -70,6 +83,19 @@ def name_base(model: Any) -> None:
         base = config.base_model_name_or_path
         if base and Path(base).is_symlink():
             config.base_model_name_or_path = str(Path(base).resolve())
+
+
+def _plain_role_boundaries() -> None:
+    """Axolotl 0.19 asks each of them whether it has `model_dump`, and its own dictionaries have whatever they are asked
+    for: it is None, and is called. Plain ones are read as they should be."""
+    from axolotl import processing_strategies
+
+    original = processing_strategies._resolve_role_boundary_override
+
+    def resolve(specs: Any, tokenizer: Any) -> Any:
+        return original([dict(each) for each in specs], tokenizer)
+
+    processing_strategies._resolve_role_boundary_override = resolve
 
 
 def _cpu_ranks() -> bool:

@@ -1,4 +1,5 @@
-"""Builds the stand-in for a model in smoke: a tokenizer, the text it was trained on, and a tiny random model.
+"""Builds the stand-in for a model in smoke: a tokenizer, the text it was trained on, and a tiny random model; for one
+that sees, its processor too.
 
 Runs in an engine's environment as `build_tiny.py SPEC.json`. Nothing is downloaded: the text is the Python standard
 library's own source. Each folder is made beside its place and renamed into it, so a killed build leaves nothing half
@@ -18,6 +19,15 @@ from typing import Any
 
 CHAT_TEMPLATE = (
     "{% for m in messages %}{{ '<|im_start|>' + m['role'] + '\\n' + m['content'] + '<|im_end|>' + '\\n' }}{% endfor %}"
+    "{% if add_generation_prompt %}{{ '<|im_start|>assistant\\n' }}{% endif %}"
+)
+# the same for content in parts: images first, as LLaVA has them, then what is said
+PARTS_TEMPLATE = (
+    "{% for m in messages %}{{ '<|im_start|>' + m['role'] + '\\n' }}"
+    "{% if m['content'] is string %}{{ m['content'] }}{% else %}"
+    "{% for c in m['content'] if c['type'] == 'image' %}{{ '<image>\\n' }}{% endfor %}"
+    "{% for c in m['content'] if c['type'] == 'text' %}{{ c['text'] }}{% endfor %}{% endif %}"
+    "{{ '<|im_end|>' + '\\n' }}{% endfor %}"
     "{% if add_generation_prompt %}{{ '<|im_start|>assistant\\n' }}{% endif %}"
 )
 
@@ -51,7 +61,7 @@ def build_text(folder: Path, count: int) -> None:
 def build_model(spec: dict[str, Any]) -> None:
     import torch
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
-    from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedTokenizerFast
+    from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForImageTextToText, PreTrainedTokenizerFast
 
     wanted = spec["tokenizer"]
     tokenizer = Tokenizer(models.BPE())
@@ -68,14 +78,35 @@ def build_model(spec: dict[str, Any]) -> None:
     fast = PreTrainedTokenizerFast(
         tokenizer_object=tokenizer, unk_token=unk, bos_token=bos, eos_token=eos, pad_token=pad, model_max_length=512
     )
-    fast.chat_template = CHAT_TEMPLATE
+    sees = "vision_config" in spec["config"]
+    fast.chat_template = PARTS_TEMPLATE if sees else CHAT_TEMPLATE
     with whole(Path(spec["path"])) as work:
         fast.save_pretrained(work)
+        if sees:
+            processor(fast, spec["config"]).save_pretrained(work)
         if spec["weights"]:
             torch.manual_seed(0)
             config = dict(spec["config"])
-            model = AutoModelForCausalLM.from_config(AutoConfig.for_model(config.pop("model_type"), **config))
+            auto = AutoModelForImageTextToText if sees else AutoModelForCausalLM
+            model = auto.from_config(AutoConfig.for_model(config.pop("model_type"), **config))
             model.save_pretrained(work)
+
+
+def processor(tokenizer: Any, config: dict[str, Any]) -> Any:
+    """LLaVA's: CLIP's picture preparation, by PIL (torchvision is built for CUDA), and an image's place in the text."""
+    from transformers import LlavaProcessor
+    from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
+
+    side = config["vision_config"]["image_size"]
+    pictures = CLIPImageProcessorPil(size={"shortest_edge": side}, crop_size={"height": side, "width": side})
+    return LlavaProcessor(
+        image_processor=pictures,
+        tokenizer=tokenizer,
+        patch_size=config["vision_config"]["patch_size"],
+        vision_feature_select_strategy=config.get("vision_feature_select_strategy", "default"),
+        num_additional_image_tokens=1,  # CLIP's own class token, which the strategy takes away again
+        chat_template=PARTS_TEMPLATE,
+    )
 
 
 def main() -> None:

@@ -97,6 +97,8 @@ def _notes(w: Workload) -> tuple[str, ...]:
         found.append("`bf16: true` under FSDP: weights and optimizer states counted in 32 bits; `full` keeps 16")
     if w.quantization is not None and any(s.experts for s in w.architecture.stacks):
         found.append("experts counted as quantized: `quantize_moe_experts` does that, and takes no lora_target_linear")
+    if w.images:
+        found.append(f"each row counted with one picture: {w.architecture.image_tokens} of its tokens")
     if w.packed or w.objective == "pretrain":
         return tuple(found)
     return (*found, f"memory is that of samples as long as `sequence_len` ({w.seq_len} tokens)")

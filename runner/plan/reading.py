@@ -10,6 +10,7 @@ from runner.engines.axolotl import ranks
 from runner.facts.architecture import Architecture
 from runner.facts.boxes import Box
 from runner.facts.families import architecture_of
+from runner.facts.modules import adapted, named_modules, unfrozen
 from runner.plan.keys import fsdp_section, section
 from runner.plan.optimizers import find_optimizer
 from runner.plan.pipeline import translated
@@ -91,7 +92,7 @@ def workload_of(kind: str, values: dict[str, Any], architecture: Architecture, b
         return _pipeline(values, architecture, box, count)
     objective = _objective(kind, values)
     quantization = _quantization(values)
-    adapter = _adapter(values)
+    adapter = _adapter(values, architecture)
     mixed = _is_true(values, "bf16", "bfloat16") or bool(values.get("fp16"))
     low = (mixed or values.get("bf16") == "full") and box.gpus > 0
     autocast = mixed and box.gpus > 0
@@ -134,6 +135,20 @@ def workload_of(kind: str, values: dict[str, Any], architecture: Architecture, b
         loss=loss,
         kernels=_kernels(values),
         generation=_generation(values, objective),
+        images=int(kind == "multimodal"),
+        frozen=frozen(values, architecture),
+    )
+
+
+def frozen(values: dict[str, Any], architecture: Architecture) -> frozenset[tuple[str | None, str]]:
+    """What `unfrozen_parameters` does not name, of the families whose names are known."""
+    patterns = values.get("unfrozen_parameters")
+    if not patterns:
+        return frozenset()
+    return frozenset(
+        (each.stack.name if each.stack else None, each.weight.name)
+        for each in named_modules(architecture)
+        if not unfrozen(f"{each.name}.weight", patterns)
     )
 
 
@@ -178,12 +193,17 @@ def _quantization(values: dict[str, Any]) -> Quantization | None:
     return GPTQ if values.get("gptq") else None
 
 
-def _adapter(values: dict[str, Any]) -> Adapter | None:
+def _adapter(values: dict[str, Any], architecture: Architecture) -> Adapter | None:
     if values.get("adapter") not in ("lora", "qlora", "dora"):
         return None
     targets = values.get("lora_target_modules")
     linear = bool(values.get("lora_target_linear")) or targets == "all-linear"
     names = tuple(targets) if isinstance(targets, list) else (targets,) if isinstance(targets, str) else ()
+    stacks = None
+    if isinstance(targets, str) and not linear and (named := named_modules(architecture)):
+        found = [each for each in named if each.stack is not None and adapted(each.name, targets)]
+        names = tuple(sorted({each.weight.name for each in found}))
+        stacks = tuple(sorted({each.stack.name for each in found if each.stack is not None}))
     saved = tuple(values.get("lora_modules_to_save") or ())
     # PEFT trains adapters in 32 bits whatever the base is in, unless told not to (autocast_adapter_dtype)
     wide = 2 if values.get("bf16") == "full" or values.get("peft_autocast_adapter_dtype") is False else 4
@@ -194,6 +214,7 @@ def _adapter(values: dict[str, Any]) -> Adapter | None:
         dropout=float(values.get("lora_dropout") or 0.0),
         weight_bytes=wide,
         dora=bool(values.get("peft_use_dora")),
+        stacks=stacks,
     )
 
 

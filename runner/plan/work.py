@@ -41,7 +41,7 @@ def work(w: Workload) -> Work:
     attention 4 x length x width per token forward, halved by the causal mask, and 2.5 times that backward in
     FlashAttention (Dao 2023, arXiv:2307.08691). Full checkpointing repeats the forward pass of the layers."""
     parts = [_of_stack(w, stack) for stack in w.architecture.stacks]
-    trained = w.adapter is None
+    trained = w.adapter is None and (None, "lm_head") not in w.frozen
     head = sum(_products(x) for x, _ in base_weights(w) if x.part == "head") / w.tensor_parallel
     local, remote, host = _communication(w)
     return Work(
@@ -84,17 +84,27 @@ def _of_stack(w: Workload, stack: Stack) -> _Part:
     products = sum(_products(x) for x in stack.weights) * stack.layers / w.tensor_parallel
     length = min(w.seq_len, stack.window or w.seq_len)
     causal = 0.5 if stack.name == "decoder" else 1.0
+    tokens, backward, attended = w.tokens_of(stack), 2.0 if _learns(w, stack) else 1.0, 2.5
+    if stack.name == "vision":
+        length = w.architecture.image_tokens + 1
+        if w.is_frozen(stack):  # and nothing before it learns: no backward pass, and nothing to recompute for one
+            again, forward, backward, attended = 0.0, 1.0 + extra, 0.0, 0.0
+    seen = 2.0 if backward else 0.0  # times that backward passes over what forward made
     scored = 4 * length * stack.heads * stack.head_dim * stack.layers * causal / w.tensor_parallel
     repeated = 0.0 if w.checkpointing == "selective" else again
     return _Part(
-        matmul=2 * products * (forward + (2 if w.adapter is None else 1)) * w.tokens,
-        attention=scored * (1 + repeated + 2.5 + extra) * w.tokens,
-        adapters=2 * adapter_products(w, stack) * (3 + again) * stack.layers * w.tokens / w.tensor_parallel,
-        elementwise=layer(w, stack).total * (forward + 2) * stack.layers * w.tokens,
+        matmul=2 * products * (forward + backward) * tokens,
+        attention=scored * (1 + repeated + attended + extra) * tokens,
+        adapters=2 * adapter_products(w, stack) * (3 + again) * stack.layers * tokens / w.tensor_parallel,
+        elementwise=layer(w, stack).total * (forward + seen) * stack.layers * tokens,
         dequantize=_dequantized(w, stack) * (forward + 1),
-        kernels=stack.layers * _kernels(w, stack) * (forward + 2),
-        model=(6 * products + 3 * scored) * w.tokens,
+        kernels=stack.layers * _kernels(w, stack) * (forward + seen) if tokens else 0.0,
+        model=(1 + seen) * (2 * products + scored) * tokens,
     )
+
+
+def _learns(w: Workload, stack: Stack) -> bool:
+    return w.adapter is None and not w.is_frozen(stack)
 
 
 def _products(weight: Weight) -> float:

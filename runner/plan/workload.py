@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from runner.facts.architecture import Architecture
+from runner.facts.architecture import Architecture, Stack
 from runner.facts.boxes import Box
 
 Objective = Literal["sft", "pretrain", "dpo", "ipo", "simpo", "orpo", "kto", "reward", "prm", "grpo"]
@@ -59,6 +59,7 @@ class Adapter:
     dropout: float = 0.0
     weight_bytes: int = 4
     dora: bool = False
+    stacks: tuple[str, ...] | None = None  # those that get one, of a model that sees; None: all of them
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,11 +141,28 @@ class Workload:
     partition: str = "parameters"
     in_flight: int = 1  # micro batches whose activations are held at once
     checkpoint_every: int = 1  # layers that full checkpointing recomputes together
+    # of a model that sees: pictures of a row, and what `unfrozen_parameters` leaves as it is, as (stack, weight), the
+    # weights outside the stacks with none
+    images: int = 0
+    frozen: frozenset[tuple[str | None, str]] = frozenset()
 
     @property
     def tokens(self) -> int:
         """Tokens of a micro batch on one GPU, after context parallelism has divided each sequence."""
         return max(1, self.sequences * self.seq_len // self.context_parallel)
+
+    def tokens_of(self, stack: Stack) -> int:
+        """Those that a stack computes of a micro batch: a vision tower's are patches of its pictures, and one for each
+        picture as a whole."""
+        if stack.name != "vision":
+            return self.tokens
+        return self.sequences * self.images * (self.architecture.image_tokens + 1)
+
+    def is_frozen(self, stack: Stack) -> bool:
+        """Whether no weight of it is trained, nor has an adapter."""
+        if self.adapter is not None:
+            return self.adapter.stacks is not None and stack.name not in self.adapter.stacks
+        return all((stack.name, x.name) in self.frozen for x in stack.weights)
 
     @property
     def logit_tokens(self) -> int:

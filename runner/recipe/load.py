@@ -253,6 +253,8 @@ class _Builder:
 
     def scalar(self, node: ScalarNode, span: Span) -> Scalar:
         text = str(node.value)
+        if node.style == ">":
+            text = text.replace("\a", "")  # with which ruamel marks where a folded text was folded
         tag = str(node.tag).removeprefix(_TAG)
         try:
             if tag == "null":

@@ -37,6 +37,7 @@ LOCAL = (
     "processor_config",
     "lora_model_dir",
     "path",
+    "images",
     "data_files",
     "reward_funcs",
     "prepared",

@@ -25,6 +25,8 @@ from runner.recipe.kinds import engine_of, servers_in
 from runner.recipe.load import Refused
 
 ORIGIN = Span("<smoke profile>")
+# the token that stands for a picture in the text of a model that sees
+IMAGE = "<image>"
 # of an engine that has no file of its own
 PLAIN: dict[str, Any] = {"drop": [], "parts": [{"set": {"box": "cpu"}}]}
 
@@ -211,11 +213,14 @@ def _unknown(span: Span) -> Diagnostic:
 
 def make_tiny(project: Project, model: Model, weights: bool) -> TinyModel:
     """What stands in for a model."""
-    config = shrink(model.config, _profile()["tiny"])
-    digest = hashlib.sha256(json.dumps([config, weights, _profile()["tokenizer"]], sort_keys=True).encode()).hexdigest()
+    config, tokenizer = shrink(model.config, _profile()["tiny"]), _profile()["tokenizer"]
+    if "vision_config" in config:
+        tokenizer = {**tokenizer, "special_tokens": [*tokenizer["special_tokens"], IMAGE]}
+        config["image_token_index"] = len(tokenizer["special_tokens"]) - 1
+    digest = hashlib.sha256(json.dumps([config, weights, tokenizer], sort_keys=True).encode()).hexdigest()
     path = smoke_dir(project) / f"{config['model_type']}-{digest[:12]}"
     text = smoke_dir(project) / "text"
-    return TinyModel(config, str(path), weights, str(text), _profile()["tokenizer"])
+    return TinyModel(config, str(path), weights, str(text), tokenizer)
 
 
 def smoke_dir(project: Project) -> Path:

@@ -19,6 +19,7 @@ RECIPES = {f: compose(Project(ROOT), f) for f in Project(ROOT).all_recipes()}
 
 def test_the_kinds() -> None:
     train = ["causal-lm", "dpo", "finetune", "masked-lm", "moe", "pipeline", "pretrain", "reward", "rlhf", "seq2seq"]
+    train += ["flamingo", "multimodal"]
     rest = ["bench", "compare", "eval", "prepare", "quantize", "rag", "serve", "sweep", "tokenizer"]
     assert kind_names() == sorted([*train, *rest])
     # a schema without `x-runner` describes something else

@@ -126,6 +126,11 @@ def test_values_are_those_of_yaml_1_2() -> None:
     }  # fmt: skip
 
 
+def test_folded_text_is_one_line() -> None:
+    doc = parse("a: >-\n  one\n  two\n\n  three\nb: |\n  one\n  two\n", "x.yaml", "x")
+    assert {key: node.value for key, node in doc.keys.items()} == {"a": "one two\nthree", "b": "one\ntwo\n"}
+
+
 def test_anchors_and_merge_keys() -> None:
     doc = parse("x: &a {b: 1, c: 3}\ny:\n  <<: *a\n  b: 2\nz: {<<: [*a, {d: 4}]}\n", "x", "x")
     assert doc.plain() == {"x": {"b": 1, "c": 3}, "y": {"b": 2, "c": 3}, "z": {"b": 1, "c": 3, "d": 4}}

@@ -33,10 +33,11 @@ def test_every_recipe_has_a_small_form(name: str) -> None:
     full = compose(Project(ROOT), Project(ROOT).recipe_file(name))
     assert recipe.box.name == "cpu"
     if recipe.engine == "axolotl":
-        assert recipe.values["max_steps"] <= 100
+        # what is named has to be seen first
+        assert recipe.values["max_steps"] <= (250 if recipe.kind == "multimodal" else 100)
     for key in ("adapter", "rl", "deepspeed", "load_in_4bit", "gradient_checkpointing", "lr_scheduler", "streaming"):
         node = full.keys.get(key)
-        if (name, key) == ("phase5/moe-mixtral-lora", "deepspeed"):
+        if (name, key) in (("phase5/moe-mixtral-lora", "deepspeed"), ("phase5/llava-7b", "deepspeed")):
             continue  # the recipe says why
         assert recipe.values.get(key) == (node.plain() if node else None), (
             f"{key} is what makes this recipe this recipe"

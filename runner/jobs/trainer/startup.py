@@ -13,9 +13,13 @@ ALWAYS = ("peft", "torchao", "sklearn", "scipy", "pandas", "torchvision", "PIL",
           "deepspeed")  # fmt: skip
 
 
+# objectives whose rows have pictures
+SEEING = ("flamingo", "captioning")
+
+
 def unused(settings: Settings) -> list[str]:
     optim = str(settings.arguments.get("optim", ""))
-    found = list(ALWAYS)
+    found = [name for name in ALWAYS if name != "PIL" or settings.objective not in SEEING]
     if not any(word in optim for word in ("8bit", "bnb", "paged")):
         found.append("bitsandbytes")
     if "torchao" in optim:

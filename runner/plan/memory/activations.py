@@ -7,14 +7,15 @@ the same for Megatron's layers.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from runner.facts.architecture import Stack, Weight
 from runner.plan.memory.states import adapted
-from runner.plan.workload import Workload
+from runner.plan.workload import Adapter, Workload
 
 WIDE = 4  # bytes of a 32-bit float
 MASK = 1  # bytes of a boolean
+_NONE = Adapter(rank=0, targets=())
 # activations that transformers writes out in Python, so that each step of the formula is a tensor
 _SPELT_OUT = ("gelu_new", "gelu_fast", "gelu_python", "quick_gelu", "gelu_accurate")
 
@@ -39,6 +40,8 @@ class Layer:
 def layer(w: Workload, stack: Stack) -> Layer:
     """One layer of `stack`. Tensor parallelism divides what lies between two reductions, so all but the norms."""
     c = w.compute_bytes
+    if w.frozen and w.is_frozen(stack):
+        w = replace(w, adapter=_NONE)  # as under an adapter that is somewhere else: inputs of weights are not kept
     mlp = _experts(w, stack) if stack.experts else _mlp(w, stack)
     saved = {
         "norms": _norms(w, stack),

@@ -85,6 +85,8 @@ def kept(w: Workload) -> float:
     """Bytes that forward leaves for backward, in all layers."""
     total = 0.0
     for stack in w.architecture.stacks:
+        if stack.name == "vision" and w.is_frozen(stack):
+            continue  # nothing before it learns, so that its forward pass keeps nothing
         one = layer(w, stack)
         per_token = {
             "none": one.total,
@@ -94,7 +96,7 @@ def kept(w: Workload) -> float:
         if w.offload_activations and w.checkpointing != "none":
             continue
         compiled = w.kernels.compile and w.checkpointing == "none" and stack.norm == "rms"
-        total += per_token[w.checkpointing] * stack.layers * w.tokens * (COMPILED if compiled else 1.0)
+        total += per_token[w.checkpointing] * stack.layers * w.tokens_of(stack) * (COMPILED if compiled else 1.0)
     return total * w.in_flight
 
 

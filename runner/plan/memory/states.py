@@ -148,6 +148,8 @@ def adapted(w: Workload, stack: Stack) -> list[Weight]:
     if w.adapter is None:
         return []
     targets = w.adapter.targets
+    if w.adapter.stacks is not None and stack.name not in w.adapter.stacks:
+        return []
     linear = [x for x in stack.weights if x.linear and x.part != "router"]
     return [x for x in linear if targets is None or any(x.name == t or t.endswith("." + x.name) for t in targets)]
 
@@ -173,7 +175,7 @@ def adapter_parameters(w: Workload) -> int:
 
 def trained_parameters(w: Workload) -> Trained:
     if w.adapter is None:
-        found = list(base_weights(w))
+        found = list(_learned(w)) if w.frozen else list(base_weights(w))
         count = sum(x.parameters * n for x, n in found)
         tables = sum(x.parameters * n for x, n in found if x.part in _TABLES)
         return Trained(count, tables, max((x.rows * x.cols for x, _ in found), default=0), w.grad_bytes)
@@ -185,6 +187,13 @@ def trained_parameters(w: Workload) -> Trained:
     )
     largest = max([widest, *(x.rows * x.cols for x in saved)])
     return Trained(count + kept, 0, largest, w.adapter.weight_bytes)
+
+
+def _learned(w: Workload) -> Iterator[tuple[Weight, int]]:
+    """What `unfrozen_parameters` leaves to train."""
+    for stack in w.architecture.stacks:
+        yield from ((x, stack.layers) for x in stack.weights if (stack.name, x.name) not in w.frozen)
+    yield from ((x, 1) for x in w.architecture.outer if (None, x.name) not in w.frozen)
 
 
 def layer_bytes(w: Workload, stack: Stack) -> float:

@@ -38,10 +38,10 @@ def one_input(facts: Facts) -> Iterator[Diagnostic]:
 
 @rule("R702", "text without a tokenizer", source="https://huggingface.co/docs/transformers/main_classes/tokenizer")
 def tokenizer(facts: Facts) -> Iterator[Diagnostic]:
-    """Text has to be cut into tokens before a model can read it. Only `objective: text-to-text` trains a tokenizer of
-    its own where none is named, on its texts and answers.
+    """Text has to be cut into tokens before a model can read it. Only `objective: text-to-text` and kind `flamingo`
+    train a tokenizer of their own where none is named, on their texts, answers and captions.
     """
-    needed = facts.kind != "seq2seq" and facts.has("datasets")
+    needed = facts.kind not in ("seq2seq", "flamingo") and facts.has("datasets")
     needed = needed or facts.get("objective") == "span-corruption"
     if needed and facts.lacks("tokenizer_config"):
         yield facts.report(
