@@ -17,7 +17,7 @@ from .config import Config
 from .types import Problem, Vectors
 from .vector_cache import VectorCache
 
-# at once on a CPU: what its caches hold. Half as fast again as batches of 32 texts (measured, 2 cores, AVX2)
+# at once on a CPU: what its caches hold. Half as fast again as sentence-transformers' 32 texts (measured, AVX2)
 CPU_TOKENS = 1024
 
 
