@@ -250,7 +250,8 @@ def test_moved_from_store_to_store_nothing_is_lost(worker: Worker, index: Path, 
 
 def test_a_server_by_its_url_holds_several_indexes(worker: Worker, index: Path, tmp_path: Path, cache: Path) -> None:
     worker.ask("facts", config=str(index))  # its server is up, and taken for one by its URL
-    url = f"postgresql://postgres@/postgres?host={index.parent / 'index/postgres'}"
+    sockets = (index.parent / "index/postgres/data/postmaster.pid").read_text().splitlines()[4]
+    url = f"postgresql://postgres@/postgres?host={sockets}"
     (tmp_path / "docs").mkdir()
     (tmp_path / "docs/one.txt").write_text("The heron stands still.")
     config = written(tmp_path, cache, name="phase5/other", store={"kind": "postgres", "url": url})

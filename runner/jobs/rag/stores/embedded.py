@@ -152,7 +152,11 @@ def keep(folder: Path) -> int:
             with contextlib.suppress(BlockingIOError):
                 fcntl.flock(users, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 server.send_signal(signal.SIGINT)  # fast shutdown: transactions are rolled back, nothing is lost
-                return server.wait()
+                status = server.wait()
+                if socket_folder(folder) != folder:
+                    with contextlib.suppress(OSError):
+                        socket_folder(folder).rmdir()
+                return status
             time.sleep(0.2)
     last = (folder / "postgres.log").read_text(errors="replace").strip().splitlines()
     print(f"PostgreSQL ended with status {server.returncode}: {last[-1] if last else ''}", flush=True)
