@@ -27,7 +27,7 @@ from runner.record import read_run
 _OFF = (
     "val_set_size", "test_datasets", "eval_steps", "evals_per_epoch", "eval_strategy",
     "save_steps", "saves_per_epoch", "save_total_limit", "load_best_model_at_end", "early_stopping_patience",
-    "warmup_ratio",
+    "warmup_ratio", "questions",
 )  # fmt: skip
 # what a run leaves that a probe has no use for
 _LEFT = ("output", "prepared")

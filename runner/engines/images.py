@@ -27,7 +27,9 @@ def has_images(recipe: Recipe) -> bool:
 
 
 def serves(recipe: Recipe) -> bool:
-    return (recipe.values.get("questions") or {}).get("serve") is not None
+    """An adapter that is not merged is asked where it was trained: vLLM takes none for the parts that see."""
+    whole = any(output.type == "model" for output in recipe.outputs)
+    return whole and (recipe.values.get("questions") or {}).get("serve") is not None
 
 
 def jobs(recipe: Recipe) -> tuple[str, ...]:
