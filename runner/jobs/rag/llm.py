@@ -96,12 +96,12 @@ class Generator:
                         if choice.delta.content:
                             yield choice.delta.content
 
-    def ask(self, prompt: str) -> str:
+    def ask(self, messages: list[Message]) -> str:
         """A short answer, at once: how retrieval has questions rewritten and hits ranked. Raises Unavailable."""
         with told(self.address):
             said = self.client.chat.completions.create(
                 model=self.model,
-                messages=[{"role": "user", "content": prompt}],
+                messages=messages,
                 max_tokens=min(ASK_TOKENS, self.max_tokens),
                 temperature=0.0,
             )
