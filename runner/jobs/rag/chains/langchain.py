@@ -14,7 +14,7 @@ from langchain_core.runnables import Runnable, RunnableLambda, RunnableParallel
 from langchain_openai import ChatOpenAI
 from langchain_text_splitters import RecursiveCharacterTextSplitter
 
-from ..fuse import fuse
+from ..fuse import Listed, fuse
 from ..lexical import Lexical, Settings
 from ..llm import Generator
 from ..retrieve import Found, Retriever
@@ -72,7 +72,9 @@ class Searching:
 
     def _fused(self, lists: dict[str, list[Document]]) -> list[Document]:
         """By ours: LangChain's own ensemble has left its core."""
-        ranked = [(name, [(str(each.id), each.metadata["score"]) for each in found]) for name, found in lists.items()]
+        ranked = [
+            Listed(name, [(str(each.id), each.metadata["score"]) for each in found]) for name, found in lists.items()
+        ]
         best = fuse(ranked, self.settings["weights"], self.settings["fusion"], self.settings["fusion_k"])
         return [Document(id=each.id, page_content="", metadata={"score": each.score}) for each in best]
 
