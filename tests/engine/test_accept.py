@@ -98,8 +98,9 @@ def test_a_model_of_experts_in_4_bits_quantizes_its_experts(
 
 
 ARGUMENTS = """
-import json, sys, yaml, torch
+import json, os, sys, yaml, torch
 from transformers import AutoConfig, TrainingArguments
+from trainer import own_model
 from trainer.settings import read_settings
 from pathlib import Path
 for file in sys.argv[1:]:
@@ -109,6 +110,8 @@ for file in sys.argv[1:]:
     error = None
     try:
         TrainingArguments(**{**given, "use_cpu": True, "output_dir": "/tmp/none"})
+        os.chdir(Path(file).parent)  # where the code of a class of one's own was rendered
+        own_model.register(settings)
         if "architecture" in settings.own:
             config = dict(settings.own["architecture"])
             AutoConfig.for_model(config.pop("model_type"), **config)
