@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from runner.engines import Step, jobs_dir
-from runner.engines.serving import HOST, endpoint_spec
+from runner.engines.serving import HOST, endpoint_spec, own_port
 from runner.recipe.resolve import Recipe
 
 KIND = "multimodal"
@@ -19,7 +18,6 @@ SAID = "multimodal: error: "
 ROWS = "./rows"
 # of Axolotl's keys: what a dataset of the hub is loaded by
 _LOADED = ("path", "name", "revision", "split", "field_messages")
-_PORTS = range(20000, 32000)
 
 
 def has_images(recipe: Recipe) -> bool:
@@ -118,9 +116,9 @@ def _questions(recipe: Recipe, base: str) -> dict[str, Any]:
 
 
 def _served(recipe: Recipe) -> dict[str, Any]:
-    """endpoint.json of the trained model, on a port that no other recipe has, most likely, and the same each time."""
+    """endpoint.json of the trained model."""
     model = next(o.path for o in recipe.outputs if o.type == "model")
-    port = _PORTS[zlib.crc32(f"{recipe.name} {recipe.profile} questions".encode()) % len(_PORTS)]
+    port = own_port(recipe.name, recipe.profile, "questions")
     values = {"port": port, "model": f"./{model}", **recipe.values["questions"]["serve"]}
     if template := _template(recipe.values):
         values = {"chat_template": template, **values}

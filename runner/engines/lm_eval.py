@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import re
-import zlib
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from runner.engines import Step, jobs_dir
 from runner.engines.axolotl import failure as traceback_in
-from runner.engines.serving import HOST, endpoint_spec
+from runner.engines.serving import HOST, endpoint_spec, own_port
 from runner.recipe.lm_eval_tasks import spelt_out
 from runner.recipe.local_tasks import runs_code
 from runner.recipe.resolve import Recipe
@@ -24,8 +23,6 @@ _SAME = (
     "num_fewshot", "limit", "batch_size", "max_batch_size", "gen_kwargs", "apply_chat_template",
     "fewshot_as_multiturn", "system_instruction", "include_path", "trust_remote_code",
 )  # fmt: skip
-# of an address with two servers on one machine at a time each needs a port of its own
-_PORTS = range(20000, 32000)
 
 
 def also(recipe: Recipe) -> tuple[str, ...]:
@@ -143,13 +140,8 @@ def _served(recipe: Recipe) -> dict[str, Any] | None:
 
 
 def _endpoint(recipe: Recipe, values: dict[str, Any], part: str) -> dict[str, Any]:
-    values = {"port": _port(f"{recipe.name} {recipe.profile} {part}"), **values}
+    values = {"port": own_port(recipe.name, recipe.profile, part), **values}
     return endpoint_spec(values, engine=SERVER, box=recipe.box, profile=recipe.profile, name=recipe.name)
-
-
-def _port(name: str) -> int:
-    """One that no other recipe's server has, most likely, and the same each time: rendered files are to be equal."""
-    return _PORTS[zlib.crc32(name.encode()) % len(_PORTS)]
 
 
 def _judge(recipe: Recipe) -> tuple[dict[str, Any] | None, dict[str, Any] | None]:

@@ -6,13 +6,12 @@ The language model that answers, and the one that judges, are served for the run
 from __future__ import annotations
 
 import re
-import zlib
 from dataclasses import asdict
 from typing import Any
 
 from runner.engines import Step, jobs_dir
 from runner.engines.axolotl import failure as traceback_in
-from runner.engines.serving import HOST, endpoint_spec
+from runner.engines.serving import HOST, endpoint_spec, own_port
 from runner.recipe.kinds import kind_schema
 from runner.recipe.resolve import Recipe
 
@@ -22,8 +21,6 @@ GENERATOR, JUDGE = "generator.serve", "evaluation.judge.serve"
 # what every rag.json has, given or not
 _ALWAYS = ("chunking", "embedding", "store", "retrieval", "answer", "service")
 _ALL_FILES = ["**/*"]
-# of an address with two servers on one machine at a time each needs a port of its own
-_PORTS = range(20000, 32000)
 
 
 def also(recipe: Recipe) -> tuple[str, ...]:
@@ -86,8 +83,7 @@ def _endpoint(recipe: Recipe, path: str) -> dict[str, Any] | None:
     given = served_values(recipe, path)
     if given is None:
         return None
-    port = _PORTS[zlib.crc32(f"{recipe.name} {recipe.profile} {path}".encode()) % len(_PORTS)]
-    values = {"port": port, **given}
+    values = {"port": own_port(recipe.name, recipe.profile, path), **given}
     return endpoint_spec(values, engine=SERVER, box=recipe.box, profile=recipe.profile, name=recipe.name)
 
 

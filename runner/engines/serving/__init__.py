@@ -6,6 +6,7 @@ Kinds that serve, or ask what they serve, share it. `python -m endpoint endpoint
 from __future__ import annotations
 
 import ipaddress
+import zlib
 from collections.abc import Mapping
 from typing import Any
 
@@ -14,10 +15,18 @@ from runner.facts.boxes import Box
 from runner.recipe.resolve import served_name
 
 HOST, PORT = "127.0.0.1", 8000
+# of servers that a run starts for itself
+OWN_PORTS = range(20000, 32000)
 READY_TIMEOUT_S = 1800
 PROXY = ("haproxy", "-W", "-db", "-f", "haproxy.cfg")
 
-__all__ = ["HOST", "PORT", "Server", "endpoint_spec", "gpus_of_replica", "is_loopback", "server"]
+__all__ = ["HOST", "PORT", "Server", "endpoint_spec", "gpus_of_replica", "is_loopback", "own_port", "server"]
+
+
+def own_port(recipe: str, profile: str, part: str) -> int:
+    """For a server that a run starts for itself: one that no other recipe's has, most likely, and the same each time,
+    since rendered files are to be equal. `part` tells the servers of one recipe apart."""
+    return OWN_PORTS[zlib.crc32(f"{recipe} {profile} {part}".encode()) % len(OWN_PORTS)]
 
 
 def endpoint_spec(
