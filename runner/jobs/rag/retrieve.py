@@ -70,7 +70,7 @@ class Retriever:
     def warm(self) -> None:
         """Makes the BM25 index, which the first question would wait for."""
         if self.settings["mode"] != "dense":
-            self._bm25(self.settings).index()
+            self.lexical().index()
 
     def search(
         self,
@@ -127,7 +127,7 @@ class Retriever:
 
         def lexical() -> list[tuple[str, float]]:
             with timed(times, "lexical"):
-                return self._bm25(settings).search(question, k, where)
+                return self.lexical(settings).search(question, k, where)
 
         if mode == "bm25":
             return [Listed("bm25", lexical())]
@@ -148,8 +148,9 @@ class Retriever:
                 further = self.store.similarities(vector, others)
         return [Listed("dense", dense, further), Listed("bm25", words)]
 
-    def _bm25(self, settings: dict[str, Any]) -> Lexical:
-        asked = Settings(**settings["bm25"])
+    def lexical(self, settings: Mapping[str, Any] | None = None) -> Lexical:
+        """The BM25 index for these settings, the recipe's when left out; made once for all who ask."""
+        asked = Settings(**(settings or self.settings)["bm25"])
         if asked.stemmer == "none":
             asked = replace(asked, stemmer=None)
         # two that come at a time make one more of no use, which is not harmful: it is not filled yet

@@ -15,7 +15,6 @@ from langchain_openai import ChatOpenAI
 from langchain_text_splitters import RecursiveCharacterTextSplitter
 
 from ..fuse import Listed, fuse
-from ..lexical import Lexical, Settings
 from ..llm import Generator
 from ..retrieve import Found, Retriever
 from ..types import Hit
@@ -66,7 +65,7 @@ class Searching:
         self.store, self.embedder, self.settings = retriever.store, retriever.embedder, retriever.settings
         settings, k = self.settings, int(self.settings["candidates"])
         vectors = _Vectors(given=retriever, k=k)
-        words = _Words(lexical=Lexical(self.store, Settings(**settings["bm25"])), k=k)
+        words = _Words(lexical=retriever.lexical(), k=k)
         fused = RunnableParallel(dense=vectors, bm25=words) | RunnableLambda(self._fused)
         self.chain: Runnable[str, list[Document]] = {"dense": vectors, "bm25": words}.get(settings["mode"], fused)
 
