@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import signal
 import subprocess
@@ -13,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from runner.engines import jobs_dir
 from runner.engines.environment import ensure, environment
 from tests.engine.rag_folder import ENV, GUIDE, HERE, Worker, fill, written
 
@@ -274,3 +276,19 @@ def test_vectors_are_those_of_sentence_transformers_and_are_kept(worker: Worker,
     assert found["apart"] < 1e-5
     assert found["length"] < 1e-5
     assert found["cached"]
+
+
+def test_lancedb_finds_through_its_graph_what_is_near(worker: Worker, tmp_path: Path) -> None:
+    done = subprocess.run(
+        [environment("rag").python, HERE / "rag_graph_facts.py", tmp_path],
+        env={**os.environ, "PYTHONPATH": str(jobs_dir())},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout.splitlines()[-1])
+    assert found["graphs"] == ["IvfHnswSq"]
+    assert found["recall"] > 0.9
+    assert "d7" not in found["left"]
+    assert len(found["left"]) == 10
+    assert found["back"] == "d7"
