@@ -172,6 +172,45 @@ def test_beir_folders_are_read_or_refused(facts: dict[str, Any]) -> None:
     assert strange.startswith("F: qrels/test.tsv names documents that corpus.jsonl does not have, 'z'")
 
 
+def test_odd_beir_folders_are_read_as_they_are_meant(facts: dict[str, Any]) -> None:
+    found = facts["odd"]
+    assert found["texts"] == {"7": "hot leaves", "8": "beans", "q": "Water?"}
+    assert found["relevant"] == {"7": {"1": 2, "2": 1}, "8": {"2": 1, "99": 1}, "q": {"1": 1}}
+    assert found["groups"] == {"7": "3"}
+    assert found["documents"] == 4
+    assert all(found["same"].values()), found["same"]
+    # a paper without an abstract is found by its title, which is told once
+    assert found["indexed"] == [
+        ["1", "Of tea", "Of tea"],
+        ["2", "", "Coffee"],
+        ["30", "", "Cocoa"],
+        ["q", "", "Water?"],
+    ]
+    assert found["searched"] == "Of tea"
+    assert (found["year"], found["where"]) == (1900, {}), "a filter of the recipe's own documents is not one of these"
+    assert found["found"] == [["1", "2"], ["q", "1", "2"]], (
+        "a question is no answer to itself, unless it is labelled so"
+    )
+
+
+def test_mistakes_in_beir_folders_are_told_with_their_place(facts: dict[str, Any]) -> None:
+    said = facts["odd"]["problems"]
+    assert said.pop("cut off").startswith("F/corpus.jsonl.gz can't be read: ")
+    assert said.pop("not packed").startswith("F/corpus.jsonl.gz can't be read: Not a gzipped file")
+    assert said.pop("no JSON").startswith("F/corpus.jsonl:1: not JSON: ")
+    assert said.pop("Latin").startswith("F/queries.jsonl: not in UTF-8: ")
+    assert said == {
+        "no such grade": "F/qrels/test.tsv:1: not question, document and grade",
+        "in four columns": "F/qrels/test.tsv:1: not question, document and grade",
+        "nobody's": "F: no question of queries.jsonl has a relevant document in qrels/test.tsv",
+        "nothing above 0": "F: no question of queries.jsonl has a relevant document in qrels/test.tsv",
+        "no id": "F/queries.jsonl:1: a row has no `_id`",
+        "twice": "F/queries.jsonl:2: a second question has the id 'z'",
+        "a list": "F/corpus.jsonl:1: a row is a mapping",
+        "no text": "F/queries.jsonl:1: the question '7' has no `text`",
+    }
+
+
 def test_labelled_questions_do_not_give_the_answer_away(facts: dict[str, Any]) -> None:
     found = facts["labelling"]
     assert 500 < found["count"] <= 600
