@@ -105,7 +105,7 @@ def config(recipe: Recipe, served: dict[str, Any] | None, judge: dict[str, Any] 
     if evaluation := found.get("evaluation"):
         evaluation["variants"] = _variants(recipe)
         asked = recipe.doc.find("evaluation.questions")
-        if asked is not None and str(asked.value).partition(":")[0] == "stdlib":
+        if asked is not None and str(asked.value).partition(":")[0] in ("stdlib", "packages"):
             evaluation["questions"] = asked.value  # whatever folder may have this name
         if evaluation.get("price_per_hour") is None:
             evaluation["price_per_hour"] = recipe.box.price_usd_per_hour or None

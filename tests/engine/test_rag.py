@@ -75,14 +75,43 @@ def test_run_again_nothing_is_embedded(smoked: Smoke) -> None:
 def test_ways_to_retrieve_in_one_table(smoked: Smoke) -> None:
     run = smoked.run("phase5/rag-compare")
     found = scores(run)
+    filtered = found.pop("functions alone")
     assert {"as written", "dense", "bm25", "few candidates"} <= set(found)
     assert all(0.3 < value <= 1 for value in found.values())
+    assert 0 < filtered <= 1
     assert found["as written"] >= max(found["dense"], found["bm25"]) - 0.02
     table = (run.path / "results/table.md").read_text()
     assert "hybrid by words" in table
     assert "p95 ms" in table
     for figure in ("found", "times", "differences"):
         assert (run.path / f"results/{figure}.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_filter_leaves_out_what_it_names(smoked: Smoke) -> None:
+    run = smoked.run("phase5/rag-compare")
+    rows = [json.loads(line) for line in (run.path / "questions/corpus.jsonl").read_text().splitlines()]
+    kinds = {row["_id"]: row["metadata"]["kind"] for row in rows}
+    assert len(set(kinds.values())) == 3
+    samples = [json.loads(line) for line in (run.path / "results/samples.jsonl").read_text().splitlines()]
+    found = {name: [d for s in samples for d in s["found"][name]] for name in ("as written", "functions alone")}
+    assert found["functions alone"]
+    assert {kinds[name] for name in found["functions alone"]} == {"function"}
+    assert {kinds[name] for name in found["as written"]} > {"function"}
+
+
+def test_questions_that_nothing_was_chosen_by(smoked: Smoke) -> None:
+    """Other documents than the recipe's sources, in an index of their own."""
+    run = smoked.run("phase5/rag-heldout")
+    told = summary(run)
+    assert told["questions"]["n"] == sum(told["questions"]["groups"].values()) > 20
+    assert told["index"]["documents"] == told["questions"]["documents"] > 100
+    rows = [json.loads(line) for line in (run.path / "questions/corpus.jsonl").read_text().splitlines()]
+    assert {row["_id"].partition(".")[0] for row in rows} >= {"nltk", "numpy", "sklearn"}
+    found = scores(run)
+    assert set(found) == {"as written", "dense", "bm25", "reciprocal ranks"}
+    assert all(0.3 < value <= 1 for value in found.values())
+    # over so few questions no more can be said than that fusing does no harm
+    assert found["as written"] >= max(found["dense"], found["bm25"]) - 0.1
 
 
 @pytest.mark.parametrize("name", ["llamaindex", "langchain"])

@@ -63,7 +63,11 @@ def test_identifiers_are_words_as_a_whole_and_in_parts(facts: dict[str, Any]) ->
 
 
 def test_bm25_is_that_of_bm25s(facts: dict[str, Any]) -> None:
-    assert facts["bm25s"]["furthest"] < 1e-4
+    found = facts["bm25s"]
+    assert found["furthest"] < 1e-4
+    assert found["above"], "no passage has more than the most that is told"
+    assert 0.99 < found["near"] < 1
+    assert found["nowhere"] == pytest.approx(math.log(6))
 
 
 def test_each_mode_finds_and_says_how(facts: dict[str, Any]) -> None:
@@ -98,11 +102,12 @@ def test_lists_are_fused_by_rank_or_by_score(facts: dict[str, Any]) -> None:
         ["c", pytest.approx(1 / 12)],
     ]
     assert facts["fusing"]["scored"] == [
-        ["b", pytest.approx(2 * 0.8 / 0.9 + 1)],
-        ["a", 2.0],
-        ["c", pytest.approx(2 * 0.45 / 0.9 + 3 / 7)],
+        ["b", pytest.approx(2 * 0.8 + 0.7)],
+        ["a", pytest.approx(2 * 0.9)],
+        ["c", pytest.approx(2 * 0.45 + 0.3)],
     ]
-    assert facts["fusing"]["even"] == [["c", 1.0], ["a", 0.0], ["b", 0.0]]
+    assert facts["fusing"]["even"] == [["c", pytest.approx(0.1)], ["a", 0.0], ["b", 0.0]]
+    assert facts["fusing"]["products"] == [["b", pytest.approx(0.5 + 0.8)], ["a", 1.0]], "inner products know no most"
     assert facts["fusing"]["alone"] == [["a", 0.9, {"dense": 1}], ["b", 0.8, {"dense": 2}]]
 
 
@@ -170,6 +175,45 @@ def test_beir_folders_are_read_or_refused(facts: dict[str, Any]) -> None:
     assert missing == "F is no BEIR folder: corpus.jsonl is missing"
     assert short == "F/qrels/test.tsv:2: not question, document and grade"
     assert strange.startswith("F: qrels/test.tsv names documents that corpus.jsonl does not have, 'z'")
+
+
+def test_odd_beir_folders_are_read_as_they_are_meant(facts: dict[str, Any]) -> None:
+    found = facts["odd"]
+    assert found["texts"] == {"7": "hot leaves", "8": "beans", "q": "Water?"}
+    assert found["relevant"] == {"7": {"1": 2, "2": 1}, "8": {"2": 1, "99": 1}, "q": {"1": 1}}
+    assert found["groups"] == {"7": "3"}
+    assert found["documents"] == 4
+    assert all(found["same"].values()), found["same"]
+    # a paper without an abstract is found by its title, which is told once
+    assert found["indexed"] == [
+        ["1", "Of tea", "Of tea"],
+        ["2", "", "Coffee"],
+        ["30", "", "Cocoa"],
+        ["q", "", "Water?"],
+    ]
+    assert found["searched"] == "Of tea"
+    assert (found["year"], found["where"]) == (1900, {}), "a filter of the recipe's own documents is not one of these"
+    assert found["found"] == [["1", "2"], ["q", "1", "2"]], (
+        "a question is no answer to itself, unless it is labelled so"
+    )
+
+
+def test_mistakes_in_beir_folders_are_told_with_their_place(facts: dict[str, Any]) -> None:
+    said = facts["odd"]["problems"]
+    assert said.pop("cut off").startswith("F/corpus.jsonl.gz can't be read: ")
+    assert said.pop("not packed").startswith("F/corpus.jsonl.gz can't be read: Not a gzipped file")
+    assert said.pop("no JSON").startswith("F/corpus.jsonl:1: not JSON: ")
+    assert said.pop("Latin").startswith("F/queries.jsonl: not in UTF-8: ")
+    assert said == {
+        "no such grade": "F/qrels/test.tsv:1: not question, document and grade",
+        "in four columns": "F/qrels/test.tsv:1: not question, document and grade",
+        "nobody's": "F: no question of queries.jsonl has a relevant document in qrels/test.tsv",
+        "nothing above 0": "F: no question of queries.jsonl has a relevant document in qrels/test.tsv",
+        "no id": "F/queries.jsonl:1: a row has no `_id`",
+        "twice": "F/queries.jsonl:2: a second question has the id 'z'",
+        "a list": "F/corpus.jsonl:1: a row is a mapping",
+        "no text": "F/queries.jsonl:1: the question '7' has no `text`",
+    }
 
 
 def test_labelled_questions_do_not_give_the_answer_away(facts: dict[str, Any]) -> None:

@@ -22,6 +22,7 @@ from typing import Any
 
 import pytest
 
+from runner.engines import jobs_dir
 from runner.engines.environment import Environment, ensure, environment
 from runner.project import Project
 from tests.engine.conftest import RUNNER, Smoke
@@ -278,6 +279,56 @@ def test_a_document_is_sent_in_and_taken_out(town: Town, service: subprocess.Pop
     assert found["gone"] == [200, 1]
     assert found["after"] == found["before"]
     assert found["names"] == [400] * 5
+
+
+@pytest.fixture(scope="module")
+def asking(town: Town, service: subprocess.Popen[str]) -> dict[str, Any]:
+    """Retrieval that has the town's model rank and rewrite."""
+    url = json.loads((town.folder / "endpoint-state.json").read_text())["url"]
+    done = subprocess.run(
+        [town.rag.python, HERE / "rag_asker.py", url, "town"],
+        env={**os.environ, "PYTHONPATH": str(jobs_dir()), "ENDPOINT_KEY": KEY, "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    found: dict[str, Any] = json.loads(done.stdout)
+    return found
+
+
+def test_a_served_model_ranks_passages(asking: dict[str, Any]) -> None:
+    plain, ranked, unread = (asking[name] for name in ("plain", "ranked", "unread"))
+    assert (plain["calls"], plain["said"]) == (0, [])
+    before, (said,) = plain["names"], ranked["said"]
+    assert ranked["calls"] == 1, "one question to the model, for all passages"
+    assert "rerank" in ranked["stages"]
+    # what it names comes first, in its order, each once; the rest stays as it was, what was not shown at the end
+    named = [n - 1 for n in dict.fromkeys(map(int, re.findall(r"\d+", said))) if 1 <= n <= 8]
+    assert named, "an answer with numbers"
+    assert ranked["names"] == [before[n] for n in named] + [p for n, p in enumerate(before) if n not in named]
+    assert ranked["names"] != before
+    assert unread["calls"] == 1
+    assert not re.search(r"\d", unread["said"][0])
+    assert unread["names"] == before, "an answer without a number changes nothing"
+
+
+def test_a_served_model_rewrites_questions(asking: dict[str, Any]) -> None:
+    plain, found, same, both = (asking[name] for name in ("plain", "rewritten", "same", "both"))
+    assert plain["questions"] == ["boats on the quay"]
+    assert (found["calls"], both["calls"]) == (1, 2)
+    assert found["questions"] == ["boats on the quay", found["said"][0].strip()]
+    assert "p9" in found["names"], "what only the model's words find"
+    assert "p9" not in plain["names"]
+    assert set(plain["names"]) <= set(found["names"]), "what was asked for is searched for too"
+    assert same["calls"] == 1
+    assert len(same["questions"]) == 1, "the question over again is not searched for twice"
+    assert {"rewrite", "rerank"} <= set(both["stages"])
+
+
+def test_a_model_that_is_not_there_is_told(asking: dict[str, Any]) -> None:
+    said = {"problem": "Unavailable: the language model at http://127.0.0.1:9/v1 can't be reached"}
+    assert asking["gone"] == asking["gone too"] == said
 
 
 def test_many_streams_at_once_and_more_than_may_wait(town: Town, service: subprocess.Popen[str]) -> None:
