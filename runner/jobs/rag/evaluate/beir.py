@@ -6,7 +6,7 @@ import csv
 import json
 import random
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +15,15 @@ from ..types import Problem
 
 @dataclass(frozen=True, slots=True)
 class Questions:
-    """`relevant`: question -> document -> grade, above nothing. `groups`: question -> its kind, where one is told."""
+    """`relevant`: question -> document -> grade, above nothing. `groups`: question -> its kind, where one is told;
+    `answers`: question -> words that are right, where its metadata have them."""
 
     folder: Path
     documents: int
     texts: dict[str, str]
     relevant: dict[str, dict[str, int]]
     groups: dict[str, str]
+    answers: dict[str, list[str]] = field(default_factory=dict)
 
 
 def read(folder: Path, limit: int | None = None, seed: int = 0) -> Questions:
@@ -47,6 +49,7 @@ def read(folder: Path, limit: int | None = None, seed: int = 0) -> Questions:
         {name: str(asked[name].get("text", "")) for name in kept},
         {name: relevant[name] for name in kept},
         {name: rule for name in kept if (rule := (asked[name].get("metadata") or {}).get("rule"))},
+        {name: list(map(str, said)) for name in kept if (said := (asked[name].get("metadata") or {}).get("answers"))},
     )
 
 

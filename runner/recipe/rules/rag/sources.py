@@ -15,6 +15,7 @@ from runner.recipe.rules import Facts, rule
 
 # all questions that are made from the standard library, or those of so many documents
 MADE = re.compile(r"stdlib(:[1-9]\d*)?")
+REGISTER = "register"
 BEIR = ("corpus.jsonl", "queries.jsonl", "qrels/test.tsv")
 _BEIR = "https://github.com/beir-cellar/beir/wiki/Load-your-custom-dataset"
 
@@ -62,7 +63,7 @@ def missing(facts: Facts) -> Iterator[Diagnostic]:
 @rule("R984", "questions that measure nothing", source=_BEIR)
 def questions(facts: Facts) -> Iterator[Diagnostic]:
     """Labelled questions are a folder in BEIR's format, with the corpus, the queries and which passages answer them, or
-    `stdlib`, which are made from the docstrings and need these among the sources. Where the documents that are labelled
+    `stdlib`, which are made from the docstrings and need these among the sources, or `register`. Where the documents that are labelled
     are in no source, no way to retrieve can find them. Variants are rows of one table, so their names differ.
     """
     given = facts.get("evaluation.questions")
@@ -75,7 +76,7 @@ def questions(facts: Facts) -> Iterator[Diagnostic]:
                 "the questions are about the standard library, which is not among the sources",
                 help="add `- stdlib: true` to `sources`, or name the folder of other questions",
             )
-    elif isinstance(given, str) and (folder := place(facts, given)) is not None:
+    elif isinstance(given, str) and given != REGISTER and (folder := place(facts, given)) is not None:
         lacks = [name for name in BEIR if not there(folder / name)]
         if lacks:
             yield facts.report(
