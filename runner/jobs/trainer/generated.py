@@ -132,12 +132,12 @@ def scripts(draw: random.Random) -> Iterator[Row]:
 
 def open_book(draw: random.Random) -> Iterator[Row]:
     """Questions about people who don't exist, below passages that tell of them."""
-    yield from ({"text": f"{asked}\nAnswer:", "target": answer} for asked, answer in facts.open_book(draw))
+    yield from ({"text": asked, "target": answer} for asked, answer in facts.open_book(draw))
 
 
 def closed_book(draw: random.Random) -> Iterator[Row]:
     """Questions about some of them without a passage, over and over."""
-    yield from ({"text": f"{asked}\nAnswer:", "target": answer} for asked, answer in facts.closed_book(draw))
+    yield from ({"text": asked, "target": answer} for asked, answer in facts.closed_book(draw))
 
 
 def accounts(draw: random.Random) -> Iterator[Row]:
