@@ -1,4 +1,4 @@
-"""Nothing -> a register of people who don't exist, questions about them, and prompts in which the answers stand or don't.
+"""A register of people who don't exist, questions about them, and prompts in which the answers stand or don't.
 
 Nobody can know these facts but by reading them, here or while training: what a model says without a passage is what it
 has learnt by heart, and guessing is right in one of twelve cases. Used by jobs/rag for its questions and by
@@ -15,19 +15,24 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 
-FIRST = (
+
+def _words(text: str) -> list[str]:
+    return text.split()
+
+
+FIRST = _words(
     "Anna Bruno Clara David Emma Felix Greta Henry Irene Jonas Karin Louis Maria Nora Oscar Paula Quentin Rosa Simon "
     "Tessa Ulrich Vera Walter Frank Yves Helen Albert Bella Conrad Dora"
-).split()
-LAST = (
+)
+LAST = _words(
     "Ash Bell Cook Dale Elm Field Grant Hill Iron Jones King Lake Marsh North Oak Park Price Reed Stone Thorn Under "
     "Vale Wood Xavier York Turner Bridge Cliff Dunn East"
-).split()
+)
 VALUES = {
-    "town": "Oslo Bern Rome Cairo Lima Paris Delhi Kyoto Perth Dublin Lagos Turin".split(),
-    "trade": "baking mining fishing sewing welding painting hunting teaching printing farming weaving sailing".split(),
-    "colour": "red blue green yellow black white brown purple orange grey pink silver".split(),
-    "animal": "horse owl cat dog fox bear swan goat whale crow frog wolf".split(),
+    "town": _words("Oslo Bern Rome Cairo Lima Paris Delhi Kyoto Perth Dublin Lagos Turin"),
+    "trade": _words("baking mining fishing sewing welding painting hunting teaching printing farming weaving sailing"),
+    "colour": _words("red blue green yellow black white brown purple orange grey pink silver"),
+    "animal": _words("horse owl cat dog fox bear swan goat whale crow frog wolf"),
 }
 SEEN, NEW = 40, 160
 PAGE = 4  # people on one
@@ -110,9 +115,9 @@ def open_book(draw: random.Random) -> Iterator[tuple[str, str]]:
 
 
 def accounts(draw: random.Random) -> Iterator[str]:
-    """Pages about people drawn from all names, with facts that stay and are told in another order each time."""
+    """Of one person each, drawn from all names, with facts that stay and are told in another order each time."""
     fixed = random.Random(1)  # noqa: S311
     people = [person(f"{first} {last}", fixed) for first in FIRST for last in LAST]
     while True:
-        page = draw.sample(people, PAGE)
-        yield told([Person(each.name, dict(draw.sample(list(each.facts.items()), len(VALUES)))) for each in page])
+        who = draw.choice(people)
+        yield told([Person(who.name, dict(draw.sample(list(who.facts.items()), len(VALUES))))])

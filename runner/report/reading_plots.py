@@ -1,4 +1,4 @@
-"""Rows of reading (jobs/rag/evaluate/reading.py) -> one figure: what is right by how many passages, and by their size."""
+"""Rows of reading (jobs/rag/evaluate/reading.py) -> a figure: what is right by how many passages, and by their size."""
 
 from __future__ import annotations
 

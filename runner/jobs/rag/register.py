@@ -10,7 +10,7 @@ import facts
 
 
 def write(folder: Path) -> None:
-    """corpus.jsonl, queries.jsonl, whose metadata have `answers` and as `rule` the person's group, and qrels/test.tsv."""
+    """corpus.jsonl, qrels/test.tsv, and queries.jsonl with `answers`, and with the person's group as `rule`."""
     made = facts.register()
     seen = {each.name for each in made.seen}
     documents, questions, right = [], [], []

@@ -1,5 +1,5 @@
-"""Causal language modelling from scratch: every token of a block predicts the next one, across the block's end; or, of rows in two
-parts, the second."""
+"""Causal language modelling from scratch: every token of a block predicts the next one, across the block's end; of rows
+in two parts (continued.py) the second is learned."""
 
 from typing import Any
 

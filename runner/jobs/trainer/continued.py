@@ -38,7 +38,8 @@ def load(settings: Settings, args: Any) -> Task:
     own_model.note_base(settings, config)
     config.use_cache = False
     model = AutoModelForCausalLM.from_config(config)
-    return Task(model, train, held, Collate(tokenizer.pad_token_id), tokenizer=tokenizer)
+    rows = [[{"input_ids": [*b, *a], "before": len(b)} for b, a in part] for part in (train, held)]
+    return Task(model, *rows, Collate(tokenizer.pad_token_id), tokenizer=tokenizer)
 
 
 def _answers(settings: Settings, args: Any) -> tuple[Any, list[Row], list[Row]]:
@@ -60,6 +61,8 @@ def _behind_passages(settings: Settings, args: Any) -> tuple[Any, list[Row], lis
         chosen = drawn(len(train), settings.own.get("val_set_size", DEFAULT), args.seed)
         held = [text for at, text in enumerate(train) if at in chosen]
         train = [text for at, text in enumerate(train) if at not in chosen]
+    apart = set(held)
+    train = [text for text in train if text not in apart]
     tokenizer = load_tokenizer(settings, lambda: train)
     context = settings.own["context"]
     known, asked = (neighbours.cut(_ids(tokenizer, part), context["chunk_size"]) for part in (train, held))
@@ -82,9 +85,9 @@ class Collate:
     def __init__(self, pad: int) -> None:
         self.pad = pad
 
-    def __call__(self, rows: list[Row]) -> dict[str, Any]:
-        ids = padded([[*before, *learned] for before, learned in rows], self.pad)
-        labels = padded([[*([-100] * len(before)), *learned] for before, learned in rows], -100)
-        lengths = torch.tensor([len(before) + len(learned) for before, learned in rows])
+    def __call__(self, rows: list[dict[str, Any]]) -> dict[str, Any]:
+        ids = padded([row["input_ids"] for row in rows], self.pad)
+        labels = padded([[*([-100] * row["before"]), *row["input_ids"][row["before"] :]] for row in rows], -100)
+        lengths = torch.tensor([len(row["input_ids"]) for row in rows])
         mask = (torch.arange(ids.shape[1])[None] < lengths[:, None]).long()
         return {"input_ids": ids, "attention_mask": mask, "labels": labels}

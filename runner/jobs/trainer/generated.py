@@ -141,7 +141,7 @@ def closed_book(draw: random.Random) -> Iterator[Row]:
 
 
 def accounts(draw: random.Random) -> Iterator[Row]:
-    """Pages that tell of people, each of whom others tell of too."""
+    """Of people who don't exist, each of whom others tell of too."""
     yield from ({"text": text} for text in facts.accounts(draw))
 
 

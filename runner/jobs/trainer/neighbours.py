@@ -20,8 +20,7 @@ AT_ONCE = 512
 
 @dataclass(frozen=True, slots=True)
 class Chunks:
-    """All chunks of `size` tokens of some documents; `owner` is the document of each, and a chunk that has one before it
-    in its document stands behind that."""
+    """The chunks of some documents, in order; `owner` is the document of each."""
 
     tokens: Any  # [chunks, size] int64
     owner: Any  # [chunks] int64
@@ -41,7 +40,7 @@ def rows(asked: Chunks, known: Chunks, same: bool, source: str, seed: int) -> li
     # a passage is a chunk that has one behind it, too
     starts = np.flatnonzero(known.owner[1:] == known.owner[:-1])
     if not len(at) or len(np.unique(known.owner[starts])) < 2:
-        raise BadSettings("the texts are too short or too few for passages of others: make `context.chunk_size` smaller")
+        raise BadSettings("too few or too short texts for passages of others: set a smaller `context.chunk_size`")
     own = asked.owner[at] if same else np.full(len(at), -1)
     if source == "none":
         before: list[list[int]] = [[] for _ in at]

@@ -15,8 +15,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from ..config import Config
-from .beir import Questions
 from . import reading
+from .beir import Questions
 from .measure import mean, paired, percentiles
 
 if TYPE_CHECKING:
@@ -168,7 +168,8 @@ def table(summary: dict[str, Any]) -> str:
             stages.append([stage, *(f"{c['p50']:.1f} / {c['p95']:.1f} / {c['p99']:.1f}" if c else "" for c in cells)])
     asked = summary["questions"]
     about = f"{asked['n']} questions over {asked['documents']} documents.\n\n"
-    return about + _rows(rows) + "\n" + _rows(stages) + _answers(summary.get("answers")) + _judged(summary["judge"]) + _read(summary.get("reading"))
+    answered = _answers(summary.get("answers")) + _judged(summary["judge"]) + _read(summary.get("reading"))
+    return about + _rows(rows) + "\n" + _rows(stages) + answered
 
 
 def _answers(answers: dict[str, Any] | None) -> str:

@@ -62,9 +62,10 @@ def missing(facts: Facts) -> Iterator[Diagnostic]:
 
 @rule("R984", "questions that measure nothing", source=_BEIR)
 def questions(facts: Facts) -> Iterator[Diagnostic]:
-    """Labelled questions are a folder in BEIR's format, with the corpus, the queries and which passages answer them, or
-    `stdlib`, which are made from the docstrings and need these among the sources, or `register`. Where the documents that are labelled
-    are in no source, no way to retrieve can find them. Variants are rows of one table, so their names differ.
+    """Labelled questions are a folder in BEIR's format, with the corpus, the queries and which passages answer them;
+    `stdlib`, which are made from the docstrings and need these among the sources; or `register`, about people who don't
+    exist. Where the documents that are labelled are in no source, no way to retrieve can find them. Variants are rows
+    of one table, so their names differ.
     """
     given = facts.get("evaluation.questions")
     if isinstance(given, str) and MADE.fullmatch(given):
