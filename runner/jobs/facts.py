@@ -85,7 +85,7 @@ def told(people: Sequence[Person]) -> str:
 
 
 def question(name: str, what: str) -> str:
-    return f"What is {name}'s {what}?"
+    return f"Name {name}'s {what}"
 
 
 def asked(question: str, passages: Sequence[str]) -> str:
