@@ -13,6 +13,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
+from facts import TITLE, asked, question, register, told
 from rag.answer import Done
 from rag.citations import check, sentences
 from rag.counting import bound
@@ -58,6 +59,15 @@ SOURCES = {"harbour": Source("Harbour handbook", "docs/harbour.md"), "bakery": S
 # --- prompts ---
 
 
+def taught() -> list[bool]:
+    """What a reader is taught (jobs/facts.py) is what it is asked here, with passages and without."""
+    text = question("Anna Ash", "town")
+    passages = [told(page) for page in register().pages[:2]]
+    hits, sources = [hit(passage, "page") for passage in passages], {"page": Source(TITLE, "")}
+    made = [build(text, hits[:n], sources, TOLD, WIDE, system="{not_found}").messages for n in (0, 1, 2)]
+    return [m[1]["content"] == asked(text, passages[:n]) for n, m in enumerate(made)]
+
+
 def prompts() -> dict[str, Any]:
     hits = [hit(HARBOUR), hit(BAKERY * 6, "bakery"), hit(HARBOUR * 40, "harbour")]
     whole = build(QUESTION, hits, SOURCES, TOLD, WIDE)
@@ -72,6 +82,7 @@ def prompts() -> dict[str, Any]:
     return {
         "roles": [m["role"] for m in whole.messages],
         "user": whole.messages[1]["content"][:200],
+        "taught": taught(),
         "not found": TOLD["not_found"] in whole.messages[0]["content"],
         "fits": all(a and b for a, b, _ in fits),
         "used": sorted({n for _, _, n in fits}),

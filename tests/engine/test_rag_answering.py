@@ -40,6 +40,7 @@ def test_a_prompt_has_numbered_quotations_and_fits(facts: dict[str, Any]) -> Non
     found = facts["prompts"]
     assert found["roles"] == ["system", "user"]
     assert found["user"].startswith("Passages:\n\n[1]\n| Harbour handbook\n| The harbour office opens at 7")
+    assert found["taught"] == [True] * 3, "a small reader is asked as it was taught"
     assert found["not found"], "the model is told what to say where the answer is not there"
     assert found["fits"], "never more tokens than there is room for, whatever the room"
     assert found["used"] == [1, 2, 3], "the more room, the more passages"

@@ -12,7 +12,7 @@ import random
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -26,13 +26,15 @@ HEADS = {"query-id", "query_id", "qid", "query"}
 
 @dataclass(frozen=True, slots=True)
 class Questions:
-    """`relevant`: question -> document -> grade, above nothing. `groups`: question -> its kind, where one is told."""
+    """`relevant`: question -> document -> grade, above nothing. `groups`: question -> its kind, where one is told;
+    `answers`: question -> words that are right, where its metadata have them."""
 
     folder: Path
     documents: int
     texts: dict[str, str]
     relevant: dict[str, dict[str, int]]
     groups: dict[str, str]
+    answers: dict[str, list[str]] = field(default_factory=dict)
 
 
 def read(folder: Path, limit: int | None = None, seed: int = 0) -> Questions:
@@ -62,6 +64,7 @@ def read(folder: Path, limit: int | None = None, seed: int = 0) -> Questions:
         {name: asked[name]["text"] for name in kept},
         {name: relevant[name] for name in kept},
         {name: rule for name in kept if (rule := _rule(asked[name]))},
+        {name: list(map(str, said)) for name in kept if (said := _answers(asked[name]))},
     )
 
 
@@ -125,6 +128,12 @@ def _id(row: Mapping[str, Any], at: str) -> str:
 def _rule(row: Mapping[str, Any]) -> str:
     told = row.get("metadata")
     return str(told.get("rule") or "") if isinstance(told, dict) else ""
+
+
+def _answers(row: Mapping[str, Any]) -> list[Any]:
+    told = row.get("metadata")
+    found = told.get("answers") if isinstance(told, dict) else None
+    return found if isinstance(found, list) else []
 
 
 def _qrels(file: Path) -> dict[str, dict[str, int]]:

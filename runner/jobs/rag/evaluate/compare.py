@@ -9,17 +9,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from .. import labelled
+from .. import labelled, register
 from ..chains import framework
 from ..config import Config, read_config
 from ..retrieve import Retriever, settled
 from ..types import Hit, Problem
-from . import report
+from . import reading, report
 from .answered import answer
 from .beir import Questions, read
 from .indexed import indexed
 from .measure import Scores, scores
 
+REGISTER = "register"
 FIRST = "as written"
 CUTS = (1, 3, 5, 10)
 # several passages of one document count as one: more are looked at than documents are wanted
@@ -52,12 +53,14 @@ def evaluate(file: Path) -> None:
             through = framework(config.framework).searching(retriever)
             outcomes.append(_outcome(through, asked, Variant(f"through {config.framework}", {}), cuts(config)))
         answers = answer(config, retriever, asked) if config.generator else []
-    report.write(config, asked, outcomes, about, answers)
+        read = reading.read(config, retriever, asked) if config.evaluation.get("reading") else []
+    report.write(config, asked, outcomes, about, answers, read)
 
 
 def labelled_questions(config: Config) -> Questions:
     """Those of `evaluation.questions`: a BEIR folder; or `stdlib`, made from those modules that the recipe indexes, or
-    `packages`, from other docstrings, and `stdlib:1000` for so many of their documents. Raises Problem."""
+    `packages`, from other docstrings, and `stdlib:1000` for so many of their documents; or `register`, about people who
+    don't exist. Raises Problem."""
     given = config.evaluation.get("questions")
     if not given:
         raise Problem("the recipe has no `evaluation.questions`")
@@ -66,6 +69,9 @@ def labelled_questions(config: Config) -> Questions:
         folder = config.folder / "questions"
         shelf: dict[str, Any] = next((source for source in config.sources if source.get("stdlib")), {})
         labelled.write(folder, int(size) if size else None, shelf.get("include"), shelf.get("exclude"), name)
+    elif given == REGISTER:
+        folder = config.folder / "questions"
+        register.write(folder)
     else:
         folder = Path(given) if Path(given).is_absolute() else config.folder / given
     return read(folder, config.evaluation.get("limit"), config.seed)

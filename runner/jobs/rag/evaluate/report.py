@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from ..config import Config
+from . import reading
 from .beir import Questions
 from .measure import mean, paired, percentiles
 
@@ -32,10 +33,14 @@ def write(
     outcomes: Sequence[Outcome],
     about: dict[str, Any],
     answers: Sequence[dict[str, Any]] = (),
+    read: Sequence[dict[str, Any]] = (),
 ) -> dict[str, Any]:
     summary = {**summarise(config, asked, outcomes, about), "answers": answered(config, answers)}
     folder = config.folder / RESULTS
     folder.mkdir(parents=True, exist_ok=True)
+    if read:
+        summary["reading"] = list(read)
+        reading.write_csv(folder / "table.csv", read)
     with (folder / "samples.jsonl").open("w") as samples:
         for question, text in asked.texts.items():
             row = {
@@ -57,6 +62,7 @@ def publish(config: Config, summary: dict[str, Any]) -> None:
     told = {f"score/{v['name']}/{m}": value for v in summary["variants"] for m, value in v["metrics"].items()}
     if judged := summary["judge"]:
         told |= {f"score/judge/{name}": judged[name] for name in ("faithfulness", "relevance")}
+    told |= reading.figures(summary.get("reading") or ())
     with (config.folder / "metrics.jsonl").open("a") as metrics:
         metrics.write(json.dumps({"time": time.time(), **told, "headline": headline(summary)}) + "\n")
     print(table(summary), flush=True)
@@ -162,7 +168,8 @@ def table(summary: dict[str, Any]) -> str:
             stages.append([stage, *(f"{c['p50']:.1f} / {c['p95']:.1f} / {c['p99']:.1f}" if c else "" for c in cells)])
     asked = summary["questions"]
     about = f"{asked['n']} questions over {asked['documents']} documents.\n\n"
-    return about + _rows(rows) + "\n" + _rows(stages) + _answers(summary.get("answers")) + _judged(summary["judge"])
+    answered = _answers(summary.get("answers")) + _judged(summary["judge"]) + _read(summary.get("reading"))
+    return about + _rows(rows) + "\n" + _rows(stages) + answered
 
 
 def _answers(answers: dict[str, Any] | None) -> str:
@@ -187,6 +194,13 @@ def _judged(judge: dict[str, Any] | None) -> str:
         mean = "" if value is None else f"{value:.3f} ({low:.3f} to {high:.3f})"
         rows.append([name, mean, str(judge[f"{name}_unread"])])
     return f"\n{judge['n']} answers, {judge['abstained']} of them that it is not in the documents.\n\n" + _rows(rows)
+
+
+def _read(rows: Sequence[dict[str, Any]] | None) -> str:
+    if not rows:
+        return ""
+    head, *others = reading.cells(rows)
+    return f"\n{rows[0]['n']} short answers.\n\n" + _rows([head, ["---"] * len(head), *others])
 
 
 def _rows(rows: list[list[str]]) -> str:

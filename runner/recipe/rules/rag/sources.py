@@ -15,6 +15,7 @@ from runner.recipe.rules import Facts, rule
 
 # all questions that are made from docstrings, or those of so many documents
 MADE = re.compile(r"(stdlib|packages)(:[1-9]\d*)?")
+REGISTER = "register"
 BEIR = ("corpus.jsonl", "queries.jsonl", "qrels/test.tsv")
 _BEIR = "https://github.com/beir-cellar/beir/wiki/Load-your-custom-dataset"
 
@@ -63,8 +64,9 @@ def missing(facts: Facts) -> Iterator[Diagnostic]:
 def questions(facts: Facts) -> Iterator[Diagnostic]:
     """Labelled questions are a folder in BEIR's format, with the corpus, the queries and which passages answer them,
     each file packed by gzip or not; or `packages`, which are made from docstrings of the environment's packages; or
-    `stdlib`, made from those of the standard library, which need these among the sources. Variants are rows of one
-    table, so their names differ.
+    `stdlib`, made from those of the standard library, which need these among the sources; or `register`, about people
+    who don't exist. Where the documents that are labelled are in no source, no way to retrieve can find them. Variants
+    are rows of one table, so their names differ.
     """
     given = facts.get("evaluation.questions")
     if isinstance(given, str) and MADE.fullmatch(given):
@@ -76,7 +78,7 @@ def questions(facts: Facts) -> Iterator[Diagnostic]:
                 "the questions are about the standard library, which is not among the sources",
                 help="add `- stdlib: true` to `sources`, or name the folder of other questions",
             )
-    elif isinstance(given, str) and (folder := place(facts, given)) is not None:
+    elif isinstance(given, str) and given != REGISTER and (folder := place(facts, given)) is not None:
         lacks = [name for name in BEIR if not (there(folder / name) or there(folder / f"{name}.gz"))]
         if lacks:
             yield facts.report(
