@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from runner.engines.serving import endpoint_spec, is_loopback
+from runner.engines.serving import endpoint_spec
+from runner.facts.servers import is_loopback
 from runner.engines.vllm import failure
 from runner.facts.boxes import load_box
 

@@ -124,6 +124,7 @@ async def answer(service: Service, turns: list[Turn]) -> AsyncIterator[None]:
     try:
         async with aclosing(service.answer(Question(wire.asked(turn.question), earlier))) as events:
             async for event in events:
+                turn.last = service.stopping
                 if isinstance(event, Delta):
                     turn.text += event.text
                     if time.monotonic() - shown > EVERY_S:
