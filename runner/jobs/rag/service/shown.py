@@ -141,7 +141,9 @@ def _passages(turn: Turn, done: Done) -> str:
 def _passage(turn: int, number: int, hit: Hit, done: Done) -> str:
     source = done.sources[hit.passage.document]
     cited = any(c.number == number for row in done.checked for c in row.citations)
-    heading = f' <span class="heading">{escape(hit.passage.heading)}</span>' if hit.passage.heading else ""
+    # a document's first heading is most often its title, and need not be read twice
+    named = hit.passage.heading and hit.passage.heading != source.title
+    heading = f' <span class="heading">{escape(hit.passage.heading)},</span>' if named else ""
     # an address of a document is told and not linked: it may be a file of the server's
     where = f'<p class="uri">{escape(source.uri)}, {place(hit)}{_scores(hit)}</p>'
     return (
