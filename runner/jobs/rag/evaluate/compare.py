@@ -53,7 +53,16 @@ def evaluate(file: Path) -> None:
             through = framework(config.framework).searching(retriever)
             outcomes.append(_outcome(through, asked, Variant(f"through {config.framework}", {}), cuts(config)))
         answers = answer(config, retriever, asked) if config.generator else []
-    report.write(config, asked, outcomes, about, answers)
+        attacks = _attacks(config, retriever, asked)
+    report.write(config, asked, outcomes, about, answers, attacks)
+
+
+def _attacks(config: Config, retriever: Retriever, asked: Questions) -> list[dict[str, Any]]:
+    if not (config.generator and config.evaluation.get("attacks")):
+        return []
+    from .attacked import attack  # the page's HTML comes with it
+
+    return attack(config, retriever, asked)
 
 
 def labelled_questions(config: Config) -> Questions:
