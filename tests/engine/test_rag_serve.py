@@ -366,10 +366,14 @@ def test_who_wants_a_whole_answer_and_hangs_up_frees_the_place(town: Town, servi
         assert town.asked("giveup", 20)["in_flight"] == ["rag_in_flight 0.0", "rag_waiting 0.0"]
 
 
+def listed(town: Town) -> list[dict[str, Any]]:
+    """What `runner ps` says of this service."""
+    return [row for row in json.loads(town.call("ps", "--json").stdout) if row["url"] == town.url]
+
+
 def test_it_is_listed_as_an_endpoint(town: Town, service: subprocess.Popen[str]) -> None:
-    listed = town.call("ps", "--json")
-    (found,) = [row for row in json.loads(listed.stdout) if row["url"] == town.url]
-    assert (found["recipe"], found["profile"], found["status"]) == (NAME, "full", "ready")
+    found = eventually(lambda: next((row for row in listed(town) if row["status"] == "ready"), None))
+    assert (found["recipe"], found["profile"]) == (NAME, "full")
     assert found["pids"]
     taken = town.call("rag", NAME, "--port", str(town.port))
     assert f"endpoint `{NAME}` (full) listens there" in taken.stderr
@@ -426,8 +430,7 @@ def test_the_model_dies_and_is_started_again(town: Town, service: subprocess.Pop
     os.kill(state["replicas"][0]["pid"], signal.SIGKILL)
     eventually(lambda: health(town)[0] == 503, 30)
     assert "language model" in health(town)[1]
-    listed = json.loads(town.call("ps", "--json").stdout)
-    assert [row["status"] for row in listed if row["url"] == town.url] == ["degraded"]
+    assert [row["status"] for row in listed(town)] == ["degraded"]
     assert town.asked("routes")["count"] == 2, "what needs no model goes on"
     eventually(lambda: health(town)[0] == 200, 300)
     assert town.asked("streams", 1)["said"] == {SAID: 1}
@@ -460,6 +463,6 @@ def test_an_answer_under_way_is_drained_and_nothing_is_left(town: Town, service:
         found = answer(client)
     assert (found["text"], found["done"]) == (SAID, True)
     assert service.wait(120) == 0, log(town)
-    assert all(row["url"] != town.url for row in json.loads(town.call("ps", "--json").stdout))
+    assert listed(town) == []
     eventually(lambda: not town.left(), 30)
     assert free(town.port)

@@ -37,6 +37,8 @@ KEPT_TURNS = 30
 def mount(app: FastAPI, service: Service, key: str | None) -> Any:
     """At `/`; returns Gradio's own application. Where there is a key the page asks for it, as any name's password."""
     theme = gr.themes.Default(primary_hue="blue", font=FONTS, font_mono=["ui-monospace", "monospace"])
+    # the login, which page.css does not reach: white on the default blue is hard to read
+    theme.set(button_primary_background_fill="*primary_700", button_primary_background_fill_dark="*primary_700")
     gr.mount_gradio_app(
         app,
         blocks(service),
