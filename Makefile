@@ -78,9 +78,9 @@ serve: $(RUNNER) ## serve MODEL, of recipes/serve or what any recipe left, until
 	@[ -n "$$MODEL" ] || { echo "say what to serve: MODEL=codellama-34b, or a recipe that leaves a model" >&2; exit 2; }
 	@$(RUNNER) serve --profile "$$PROFILE" $${DETACH:+--detach} -- "$$MODEL"
 
-rag: $(RUNNER) need-R ## answer from R's documents until Ctrl-C, with a chat page; makes R's index first
+rag: $(RUNNER) need-R ## answer from R's documents until Ctrl-C, with a chat page; makes R's index first; DETACH=1 as for serve
 	@$(MAKE) recipe
-	@$(RUNNER) rag --profile "$$PROFILE" -- "$$R"
+	@$(RUNNER) rag --profile "$$PROFILE" $${DETACH:+--detach} -- "$$R"
 
 doctor: $(RUNNER) ## what this machine has and lacks, for R if given
 	@$(RUNNER) doctor -- $${R:+"$$R"}

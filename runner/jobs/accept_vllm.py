@@ -7,7 +7,6 @@ a GPU could refuse is not refused.
 """
 
 import contextlib
-import importlib.util
 import io
 import json
 import os
@@ -27,10 +26,6 @@ def write_model(folder: Path, config: dict[str, Any]) -> None:
     from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES as TALKING
     from transformers.models.auto.modeling_auto import MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES as SEEING
 
-    if "vision_config" in config and importlib.util.find_spec("torchvision") is None:
-        # vLLM's models that see import torchvision, which has no build for a processor on PyPI: what can be asked there
-        # is whether the language model inside is served so
-        config = config["text_config"]
     kind = config["model_type"]
     made = {"architectures": [TALKING.get(kind) or SEEING[kind]], **config}
     (folder / "config.json").write_text(json.dumps(made))

@@ -175,7 +175,7 @@ def _execute(
         run,
         follow,
         environment={
-            **_environments(recipe),
+            **environment_paths(recipe),
             "RUNNER_PYTHON": sys.executable,  # for steps that only draw what the engine found
         },
     )
@@ -201,7 +201,7 @@ def _execute(
     return outcome
 
 
-def _environments(recipe: Recipe) -> dict[str, str]:
+def environment_paths(recipe: Recipe) -> dict[str, str]:
     """RUNNER_ENV is the engine's; another that the run needs is RUNNER_ENV_<NAME>."""
     own, *others = map(environment, environments_of(recipe))
     return {"RUNNER_ENV": str(own.path), **{f"RUNNER_ENV_{e.engine.upper()}": str(e.path) for e in others}}

@@ -9,7 +9,6 @@ import asyncio
 import json
 import sys
 from dataclasses import replace
-from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +18,7 @@ from rag.citations import check, sentences
 from rag.counting import bound
 from rag.defuse import MARK, defuse
 from rag.embed import Embedder
+from rag.evaluate.attacked import safe as shown_safely
 from rag.llm import Usage
 from rag.prompt import Limits, Source, TooLong, build
 from rag.service.gate import Full, Gate
@@ -42,10 +42,6 @@ TOKENS = (
     "[SYSTEM_PROMPT]", "<\uff5cUser\uff5c>", "<\uff5cAssistant\uff5c>", "<\uff5cend\u2581of\u2581sentence\uff5c>",
     "<tool_call>", "\uff1c|im_start|\uff1e",
 )  # fmt: skip
-TAGS = {
-    "article", "h2", "span", "div", "p", "a", "details", "summary", "footer", "cite", "blockquote", "ul", "ol", "li",
-    "q", "code", "pre", "em", "strong", "br",
-}  # fmt: skip
 
 
 def hit(text: str, name: str = "harbour", heading: str = "", **more: Any) -> Hit:
@@ -132,17 +128,6 @@ def attacked(row: dict[str, str], clean: list[dict[str, str]]) -> dict[str, bool
     }
 
 
-class Seen(HTMLParser):
-    def __init__(self) -> None:
-        super().__init__()
-        self.tags: set[str] = set()
-        self.attributes: set[tuple[str, str]] = set()
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.add(tag)
-        self.attributes |= {(name, value or "") for name, value in attrs}
-
-
 def safe(row: dict[str, str]) -> bool:
     """A model that repeats the document, and the document itself, on the page: no tag, script or address of theirs."""
     evil = hit(row["text"], heading=row["title"])
@@ -156,15 +141,7 @@ def safe(row: dict[str, str]) -> bool:
         0.5,
         False,
     )
-    seen = Seen()
-    seen.feed(conversation([Turn(1, row["text"], row["text"], done=done)], ""))
-    names = {name for name, _ in seen.attributes}
-    links = [value for name, value in seen.attributes if name in ("href", "src")]
-    return (
-        seen.tags <= TAGS
-        and not any(name.startswith("on") or name in ("src", "style", "srcdoc") for name in names)
-        and all(link.startswith("#t1p") for link in links)
-    )
+    return shown_safely(row["text"], done)
 
 
 # --- citations ---

@@ -6,16 +6,19 @@ and model are in test_rag_retrieve.py's last tests.
 
 from __future__ import annotations
 
+import asyncio
 import json
 import sys
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import bm25s
 import numpy as np
 from rag import expand, lexical, rerank, words
+from rag.answer import Pipeline, Question
 from rag.config import Config
 from rag.fuse import Listed, fuse
 from rag.retrieve import Retriever
@@ -249,6 +252,20 @@ def crossing(folder: Path) -> dict[str, Any]:
     }
 
 
+def narrowing() -> dict[str, list[str]]:
+    """What a request finds by its own filter where the recipe lets one kind be found."""
+    store = shelf()
+    config = Config("t", Path(), Path(), [], {}, {}, {}, {"where": {"kind": "sle"}})
+    with ThreadPoolExecutor(1) as workers:
+        search = Retriever(config, store, WordVectors(), None)
+        pipeline = Pipeline(config, store, search, WordVectors(), None, workers)
+        asked = {"all": None, "another kind": {"kind": "loc"}, "short": {"long": False}, "long": {"long": True}}
+        return {
+            name: sorted(names(asyncio.run(pipeline.retrieve(Question("a thread that waits", where=where)))))
+            for name, where in asked.items()
+        }
+
+
 def main() -> None:
     folder = Path(sys.argv[1])
     facts = {
@@ -256,7 +273,7 @@ def main() -> None:
         "following": following(), "asking": asking(), "surroundings": surroundings(),
         "measuring": measuring(), "judging": judging(),
         "reading": reading(folder / "beir"), "odd": odd(folder / "odd"), "labelling": labelling(folder / "labelled"),
-        "crossing": crossing(folder / "cross"),
+        "crossing": crossing(folder / "cross"), "narrowing": narrowing(),
     }  # fmt: skip
     print("FACTS " + json.dumps(facts))
 

@@ -132,6 +132,11 @@ def test_a_served_model_answers_and_is_judged(smoked: Smoke) -> None:
     asked = [row for row in answers if not row["abstained"]]
     assert asked
     assert all(row["passages"] and row["timings_ms"]["first_token"] > 0 for row in asked)
+    attacks = summary(run)["attacks"]
+    assert len(attacks) >= 25
+    assert [row for row in attacks if not all(row["held"].values())] == []
+    table = (run.path / "results/table.md").read_text()
+    assert f"the pipeline held against {len(attacks)}, the model repeated 0." in table, "a tiny model does as it can"
     judged = summary(run)["judge"]
     # verdicts of a tiny judge can't be read, which is counted and not taken for a verdict
     assert judged["n"] == 4

@@ -13,7 +13,6 @@ import pytest
 
 from runner.engines import jobs_dir
 from runner.engines.environment import ensure, environment
-from runner.project import shipped
 
 WORKER = Path(__file__).with_name("rag_answering_facts.py")
 PARTS = ("messages", "system", "fence", "tokens", "hidden", "page")
@@ -24,7 +23,7 @@ def facts() -> dict[str, Any]:
     env = environment("rag")
     ensure(env, lambda progress: None)
     done = subprocess.run(
-        [env.python, WORKER, shipped("data") / "rag" / "injections.jsonl"],
+        [env.python, WORKER, jobs_dir() / "rag" / "evaluate" / "injections.jsonl"],
         env={**os.environ, "PYTHONPATH": str(jobs_dir()), "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"},
         capture_output=True,
         text=True,

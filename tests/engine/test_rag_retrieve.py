@@ -88,6 +88,11 @@ def test_a_filter_holds_in_every_mode(facts: dict[str, Any]) -> None:
     assert facts["searching"]["where"] == {"hybrid": ["lock", "csv"], "bm25": ["lock"], "dense": ["lock", "csv"]}
 
 
+def test_a_request_narrows_the_recipes_filter_and_never_widens_it(facts: dict[str, Any]) -> None:
+    only = ["sleep"]
+    assert facts["narrowing"] == {"all": only, "another kind": only, "short": only, "long": []}
+
+
 def test_settings_that_make_no_sense_are_told(facts: dict[str, Any]) -> None:
     unknown, mode, *rest = facts["searching"]["refused"]
     assert unknown == "retrieval has no key 'mod'"

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator
 from dataclasses import replace
 
 from runner.diagnostics import Diagnostic
+from runner.facts.servers import HOST, KEY, is_loopback
 from runner.recipe.document import walk
+from runner.recipe.kinds import servers_in
 from runner.recipe.rules import Facts, rule
 
 _REMOTE_CODE = (
@@ -22,6 +25,8 @@ _SECRET_KEYS = ("comet_api_key",)
 _SECRET = re.compile(
     r"\b(hf_[A-Za-z0-9]{20,}|sk-[A-Za-z0-9_-]{20,}|ghp_[A-Za-z0-9]{30,}|github_pat_\w{30,}|AKIA[0-9A-Z]{16})\b"
 )
+# where users ask, by kind; its `host` and `api_key_file` are below
+_LISTENING = {"serve": "", "rag": "service."}
 _PICKLES = (".pkl", ".pickle")
 
 
@@ -94,3 +99,28 @@ def pickled(facts: Facts) -> Iterator[Diagnostic]:
             label="a pickle can run any code",
             help="use safetensors for weights and JSON or Parquet for rows, or add `allow: [pickle]`",
         )
+
+
+@rule(
+    "R988",
+    "open to others without a key",
+    source="https://cheatsheetseries.owasp.org/cheatsheets/REST_Security_Cheat_Sheet.html",
+)
+def open_to_others(facts: Facts) -> Iterator[Diagnostic]:
+    """Where the host is not this machine alone, whoever reaches the port could use the GPUs, read the documents and see
+    what others ask. So there must be an API key: in a file of mode 600, or in RUNNER_API_KEY, which is looked for where
+    the recipe is checked. `runner serve` and `runner rag` refuse the same of a host that is given to them.
+    """
+    places = [_LISTENING[facts.kind]] if facts.kind in _LISTENING else []
+    for at in (*places, *(f"{path}." for path in servers_in(facts.kind))):
+        host = facts.get(f"{at}host")
+        if not isinstance(host, str) or not HOST.fullmatch(host.strip("[]")) or is_loopback(host):
+            continue
+        if facts.lacks(f"{at}api_key_file") and at.partition(".")[0] not in facts.refused and not os.environ.get(KEY):
+            yield facts.report(
+                "R988",
+                f"{at}host",
+                f"`{host}` is seen beyond this machine, and there is no API key",
+                note="whoever reaches the port could use the GPUs and read what others ask",
+                help=f"name a file of mode 600 in `{at}api_key_file`, or set {KEY}; or stay on 127.0.0.1",
+            )

@@ -54,7 +54,16 @@ def evaluate(file: Path) -> None:
             outcomes.append(_outcome(through, asked, Variant(f"through {config.framework}", {}), cuts(config)))
         answers = answer(config, retriever, asked) if config.generator else []
         read = reading.read(config, retriever, asked) if config.evaluation.get("reading") else []
-    report.write(config, asked, outcomes, about, answers, read)
+        attacks = _attacks(config, retriever, asked)
+    report.write(config, asked, outcomes, about, answers, read, attacks)
+
+
+def _attacks(config: Config, retriever: Retriever, asked: Questions) -> list[dict[str, Any]]:
+    if not (config.generator and config.evaluation.get("attacks")):
+        return []
+    from .attacked import attack  # the page's HTML comes with it
+
+    return attack(config, retriever, asked)
 
 
 def labelled_questions(config: Config) -> Questions:
