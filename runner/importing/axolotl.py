@@ -6,10 +6,13 @@ import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
+
+from ruamel.yaml.nodes import MappingNode
 
 from runner.diagnostics import Diagnostic, Span
 from runner.importing.dump import dump
-from runner.importing.kind import axolotl_properties, kind_of, title_of
+from runner.importing.kind import axolotl_properties, kind_of, missing_in, title_of
 from runner.importing.places import changed, extents, nodes_of, prefixed
 from runner.importing.plain import is_exported, restored
 from runner.importing.types import Imported, Row, Source
@@ -46,7 +49,8 @@ def translate(source: Source, root: Path) -> Imported:
     text, meant = mended(text, axolotl_properties())
     values = parse(text, str(source.file), "imported").plain()
     kind, why = kind_of(values, root)
-    rows = [Row("(kind)", kind, why), *source.rows, *rows, *renamed, *inlined, *meant]
+    text, off = _without(text, [key for key in missing_in(kind, values) if not values[key]], kind)
+    rows = [Row("(kind)", kind, why), *source.rows, *rows, *renamed, *inlined, *meant, *off]
     found += [*source.found, *unread, *_variables(source)]
     return Imported(NAME, kind, headed(kind, title_of(kind, values), text), tuple(rows), tuple(found))
 
@@ -86,15 +90,37 @@ def _without_header_names(source: Source) -> tuple[str, list[Row], list[Diagnost
     return changed(text, changes), rows, found
 
 
+def _without(text: str, keys: list[str], kind: str) -> tuple[str, list[Row]]:
+    """Keys that are off, and that the kind doesn't have at all, are put into comments."""
+    at = {key.value: (start, end) for key, _, start, end in extents(text, nodes_of(text))}
+    changes = [prefixed(text, *at[key], "# ") for key in keys if key in at]
+    return changed(text, changes), [Row(key, "", f"off, and no key of kind {kind}") for key in keys if key in at]
+
+
 def _one_name(text: str) -> tuple[str, list[Row]]:
+    """Where Axolotl takes two names for a key, the one of its schema."""
     changes, rows = [], []
-    keys = {str(key.value) for key, _ in nodes_of(text).value}
-    for key, _ in nodes_of(text).value:
+    pairs = nodes_of(text).value
+    given = {str(key.value) for key, _ in pairs}
+    for key, node in pairs:
         new = _ALIASES.get(str(key.value))
-        if new is not None and new not in keys:
+        if new is not None and new not in given:
             changes.append((key.start_mark.index, key.end_mark.index, new))
             rows.append(Row(str(key.value), new, "two names of one key"))
+        elif key.value == "fsdp_config" and isinstance(node, MappingNode):
+            for below, short in _fsdp(node):
+                changes.append((below.start_mark.index, below.end_mark.index, short))
+                rows.append(Row(f"fsdp_config.{below.value}", short, "Axolotl takes the prefix off"))
     return changed(text, changes), rows
+
+
+def _fsdp(node: MappingNode) -> Iterator[tuple[Any, str]]:
+    known = axolotl_properties()["fsdp_config"]["properties"]
+    given = {str(key.value) for key, _ in node.value}
+    for key, _ in node.value:
+        short = str(key.value).removeprefix("fsdp_")
+        if key.value not in known and short in known and short not in given:
+            yield key, short
 
 
 def _deepspeed(text: str, file: Path, root: Path) -> tuple[str, list[Row], list[Diagnostic]]:

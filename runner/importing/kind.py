@@ -45,10 +45,14 @@ def kind_of(values: Mapping[str, Any], root: Path | None = None) -> tuple[str, s
     if values.get("reward_model"):
         return "reward", "`reward_model`"
     for kind, why in _supervised(values, root):
-        without = [k for k in values if values[k] is not None and k not in kind_schema(kind)["properties"]]
-        if not any(k in axolotl_properties() for k in without):
+        if not any(values[key] for key in missing_in(kind, values)):
             return kind, why
     return "finetune", "nothing in it says otherwise"
+
+
+def missing_in(kind: str, values: Mapping[str, Any]) -> list[str]:
+    """The keys of Axolotl's among these that recipes of the kind don't have."""
+    return [k for k in values if k in axolotl_properties() and k not in kind_schema(kind)["properties"]]
 
 
 def _supervised(values: Mapping[str, Any], root: Path | None) -> list[tuple[str, str]]:
