@@ -298,8 +298,8 @@ CODES: dict[str, tuple[str, str]] = {
     ),
     "R810": (
         "nobody's config",
-        "Which tool a config is for is told by its keys: Axolotl's `base_model`, LLaMA-Factory's `finetuning_type` and\n"
-        "`cutoff_len`, TRL's `dataset_name` and `use_peft`. This file has hardly any key that one of them knows.\n"
+        "Which tool a config is for is told by its keys: Axolotl's `base_model`, LLaMA-Factory's `finetuning_type`\n"
+        "and `cutoff_len`, TRL's `dataset_name` and `use_peft`. This file has hardly any key that one of them knows.\n"
         "`--from` says which tool it is for where the keys don't.",
     ),
     "R811": (
@@ -314,8 +314,8 @@ CODES: dict[str, tuple[str, str]] = {
     ),
     "R813": (
         "a key that could not be translated",
-        "It changes what is trained, and Axolotl has no key for it, or what it stands for lies outside the config. The\n"
-        "recipe is written without it: decide whether it can do without, or what takes its place.",
+        "It changes what is trained, and Axolotl has no key for it, or what it stands for lies outside the config.\n"
+        "The recipe is written without it: decide whether it can do without, or what takes its place.",
     ),
     "R814": (
         "a key that the other tool doesn't know either",
@@ -324,12 +324,12 @@ CODES: dict[str, tuple[str, str]] = {
     "R815": ("a recipe, not a config", "It has `recipe` and `kind` already; `runner new NAME --from` copies recipes."),
     "R816": (
         "no plain config for this kind",
-        "`runner export --to axolotl` writes what Axolotl can read, so the recipe must be of a kind that Axolotl trains.",
+        "`runner export --to axolotl` writes what Axolotl can read: the recipe must be of a kind that it trains.",
     ),
     "R817": (
         "what a plain config can't say",
-        "A recipe does more than Axolotl's config: it merges, reads prepared shards, asks questions afterwards. What is\n"
-        "told here, a run of the plain config leaves out. `runner render` writes all that a run of the recipe executes.",
+        "A recipe does more than Axolotl's config: it merges, reads prepared shards, asks questions afterwards. What\n"
+        "is told here, a run of the plain config leaves out. `runner render` writes all that a run executes.",
     ),
     "R818": (
         "a file that a config names can't be taken in",
@@ -337,7 +337,7 @@ CODES: dict[str, tuple[str, str]] = {
     ),
     "R819": (
         "a variable that nobody fills in",
-        "No tool of these reads the environment while it reads a config: `${HF_USER}/model` is a model of that very name.\n"
+        "None of these tools puts the environment into a config: `${HF_USER}/model` is a model of that very name.\n"
         "A recipe knows `${needs.ALIAS.OUTPUT}`, `${data}` and `${project}` only.",
     ),
 }

@@ -1,4 +1,4 @@
-"""An Axolotl config -> a recipe: every key and comment stays, values are written as they were meant, a header on top."""
+"""An Axolotl config -> a recipe: keys and comments stay, values are written as they were meant, a header on top."""
 
 from __future__ import annotations
 
@@ -179,4 +179,3 @@ def _variables(source: Source) -> Iterator[Diagnostic]:
 def _meant(variable: str) -> str:
     close = nearest_word(variable[2:-1].lower(), ["data", "project"])
     return f"; did you mean `${{{close}}}`?" if close else ""
-

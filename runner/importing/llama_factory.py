@@ -9,7 +9,7 @@ from typing import Any
 from runner.importing import trainer
 from runner.importing.llama_factory_data import dataset
 from runner.importing.tables import by_table, table
-from runner.importing.trainer import finished, shared
+from runner.importing.trainer import DEFAULTS, defaults, finished, shared
 from runner.importing.types import Draft, Imported, Source
 from runner.recipe.load import printable
 
@@ -47,6 +47,7 @@ def translate(source: Source, root: Path) -> Imported:
     _memory(draft)
     _template(draft)
     _data(draft, root)
+    defaults(draft, DEFAULTS | {"sequence_len": 2048})
     return finished(draft, NAME, "LLaMA-Factory", root)
 
 
@@ -88,7 +89,9 @@ def _method(draft: Draft) -> None:
     elif method == "full":
         draft.drop("finetuning_type", "all weights train where no adapter is named")
     else:
-        draft.by_hand("finetuning_type", f"Axolotl has no `{printable(str(method))}`; it has LoRA, QLoRA and full training")
+        draft.by_hand(
+            "finetuning_type", f"Axolotl has no `{printable(str(method))}`; it has LoRA, QLoRA and full training"
+        )
     if bits in (4, 8):
         draft.put("quantization_bit", {f"load_in_{bits}bit": True})
     elif bits is not None:

@@ -10,7 +10,13 @@ from runner.recipe.load import printable
 
 _PLAIN = {"pt": "completion", "sft": "alpaca", "rm": "bradley_terry.chat_template", "kto": "chatml.argilla"}
 _COLUMNS = {"prompt": "instruction", "query": "input", "response": "output", "messages": "conversations"}
-_TAGS = {"role_tag": "from", "content_tag": "value", "user_tag": "human", "assistant_tag": "gpt", "system_tag": "system"}
+_TAGS = {
+    "role_tag": "from",
+    "content_tag": "value",
+    "user_tag": "human",
+    "assistant_tag": "gpt",
+    "system_tag": "system",
+}
 
 
 def dataset(draft: Draft, key: str, name: str, info: dict[str, Any]) -> dict[str, Any]:
@@ -69,17 +75,23 @@ def _instructions(draft: Draft, key: str, name: str, stage: str, columns: dict[s
     if stage == "pt":
         return {"type": "completion", "field": columns["prompt"]}
     if stage in ("rm", "kto"):
-        draft.by_hand(key, f"Axolotl wants `{printable(name)}`'s rows as turns, with columns of other names", "see phase4/")
+        draft.by_hand(
+            key, f"Axolotl wants `{printable(name)}`'s rows as turns, with columns of other names", "see phase4/"
+        )
         return {"type": _PLAIN[stage]}
     if draft.get("template") not in (None, "alpaca"):
         # their template goes around instructions too; Axolotl's `alpaca` is a prompt of its own
         draft.by_hand(
             key,
-            f"`{printable(name)}` holds instructions, which Axolotl puts into Alpaca's prompt and not into a chat template",
+            f"`{printable(name)}` holds instructions, which Axolotl puts into Alpaca's prompt, not a chat template",
             "keep `type: alpaca`, or turn the rows into messages and use `type: chat_template`",
         )
     usual = all(columns[k] == _COLUMNS[k] for k in ("prompt", "query", "response"))
-    fields = {"field_instruction": columns["prompt"], "field_input": columns["query"], "field_output": columns["response"]}
+    fields = {
+        "field_instruction": columns["prompt"],
+        "field_input": columns["query"],
+        "field_output": columns["response"],
+    }
     prompt = {"format": "{instruction}\n{input}", "no_input_format": "{instruction}"}
     return {"type": "alpaca" if usual else fields | prompt}
 
@@ -88,7 +100,7 @@ def _pairs(draft: Draft, key: str, name: str, entry: dict[str, Any], columns: di
     chosen, rejected = columns.get("chosen", "chosen"), columns.get("rejected", "rejected")
     if entry.get("formatting") in ("sharegpt", "openai"):
         made = _messages(entry, columns)
-        return {**made, "type": "chat_template.default", "field_chosen": chosen, "field_rejected": rejected} | {}
+        return {**made, "type": "chat_template.default", "field_chosen": chosen, "field_rejected": rejected}
     draft.by_hand(
         key,
         f"`{printable(name)}` holds pairs of answers to an instruction, for which Axolotl needs a prompt's text",

@@ -24,7 +24,7 @@ def plain_text(source: str, values: Mapping[str, Any], wanted: Mapping[str, Any]
     `wanted` is what Axolotl shall read, `where` the recipe's name and profile for the first line."""
     text = source if _usable(source, values) else dump(dict(values))
     changes: list[Change] = []
-    for key, node, start, end in extents(text, nodes_of(text)):
+    for key, _, start, end in extents(text, nodes_of(text)):
         changes += _one(text, str(key.value), values[str(key.value)], start, end, wanted)
     if text.startswith("# yaml-language-server:"):
         changes.append(prefixed(text, 0, (text + "\n").index("\n"), KEPT))
@@ -80,4 +80,6 @@ def is_exported(text: str) -> bool:
 def restored(text: str) -> str:
     """The recipe that an export was made from."""
     lines = [line for line in text.split("\n") if not line.endswith(ADDED)]
-    return "\n".join(line[len(KEPT) :] if line.startswith(KEPT) else "" if line == KEPT.rstrip() else line for line in lines)
+    return "\n".join(
+        line[len(KEPT) :] if line.startswith(KEPT) else "" if line == KEPT.rstrip() else line for line in lines
+    )

@@ -12,6 +12,7 @@ from runner.diagnostics import Diagnostic, Span
 from runner.importing.dump import dump
 from runner.importing.places import Change, changed, extents, is_block, mappings, nodes_of, prefixed
 from runner.importing.types import Row, Source
+from runner.importing.yaml11 import mended
 from runner.recipe.load import MAX_BYTES, Refused, parse, printable
 
 _DIRECTIVE = re.compile(r"^%[^\n]*(?:\n|\Z)", re.MULTILINE)
@@ -31,7 +32,7 @@ def read(file: Path) -> Source:
     doc = _parsed(text, str(file))
     if not is_block(nodes_of(text)):
         rows.append(Row("(the file)", "one key to a line", "its keys stood in braces"))
-        text = dump(doc.plain())
+        text = dump(_parsed(mended(text, {})[0], str(file)).plain())
         doc = _parsed(text, str(file))
     return Source(file, text, doc, tuple(rows), tuple(found))
 

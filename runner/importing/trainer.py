@@ -8,13 +8,20 @@ from typing import Any
 from runner.importing.axolotl import headed
 from runner.importing.dump import dump
 from runner.importing.kind import kind_of, title_of
-from runner.importing.types import Draft, Imported, Row
+from runner.importing.types import BY_HAND, Draft, Imported, Row
 from runner.recipe.load import printable
 
 SPECIAL = {"warmup_steps", "max_steps", "report_to", "use_liger_kernel"}
-_LIGER = {"liger_rope": True, "liger_rms_norm": True, "liger_glu_activation": True, "liger_fused_linear_cross_entropy": True}
+_LIGER = {
+    "liger_rope": True,
+    "liger_rms_norm": True,
+    "liger_glu_activation": True,
+    "liger_fused_linear_cross_entropy": True,
+}
 _TRACKERS = {"wandb": "use_wandb", "tensorboard": "use_tensorboard", "mlflow": "use_mlflow", "comet_ml": "use_comet"}
 _PLUGIN = "axolotl.integrations.liger.LigerPlugin"
+# transformers' own, where Axolotl's differ
+DEFAULTS = {"micro_batch_size": 8, "num_epochs": 3, "lr_scheduler": "linear", "learning_rate": 5e-5}
 # a recipe's order: what it starts from, how, on what, how long, how fast, with what
 _GROUPS = (
     ("base_model", "model_revision", "model_type", "num_labels", "reward_model", "trust_remote_code"),
@@ -80,9 +87,20 @@ def quiet(draft: Draft) -> None:
         for key in ("eval_strategy", "eval_steps", "eval_batch_size"):
             if key in draft.values:
                 draft.values.pop(key)
-                draft.rows.append(Row(key, "", "nothing is held out to evaluate on"))
+                theirs = next((row.theirs for row in draft.rows if row.ours == key), key)
+                draft.rows[:] = [row for row in draft.rows if row.ours != key]
+                draft.drop(theirs, "nothing is held out to evaluate on")
     if not draft.values.get("gradient_checkpointing"):
         draft.values.pop("gradient_checkpointing_kwargs", None)
+
+
+def defaults(draft: Draft, theirs: dict[str, Any]) -> None:
+    """What their tool takes where nothing is said, and Axolotl takes another value."""
+    missing = {key: value for key, value in theirs.items() if key not in draft.values}
+    if "max_steps" in draft.values:
+        missing.pop("num_epochs", None)
+    if missing:
+        draft.put("(not given)", missing, "what their tool takes then")
 
 
 def finished(draft: Draft, tool: str, name: str, root: Path) -> Imported:
@@ -92,7 +110,7 @@ def finished(draft: Draft, tool: str, name: str, root: Path) -> Imported:
     kind, why = kind_of(values, root)
     rows = [Row("(kind)", kind, why), *draft.source.rows, *draft.rows]
     text = headed(kind, title_of(kind, values), _grouped(values))
-    left = [row for row in draft.rows if not row.ours and row.why not in ("not set", "off")]
+    left = [row for row in draft.rows if row.ours in ("", BY_HAND) and row.why not in ("not set", "off")]
     told = "".join(f"#   {printable(row.theirs)}: {printable(row.why, 100)}\n" for row in left)
     head = f"# From {name}'s {printable(draft.source.file.name)}." + (" Left out:\n" + told if told else "\n")
     return Imported(tool, kind, head + text, tuple(rows), (*draft.source.found, *draft.found))

@@ -1,14 +1,13 @@
-"""A TRL or alignment-handbook config -> a recipe: the trainer it is for, datasets in its four spellings, template, adapter."""
+"""A TRL or alignment-handbook config -> a recipe: which trainer it is for, its data, template and adapter."""
 
 from __future__ import annotations
 
 import re
 from pathlib import Path
 
-
 from runner.importing import trainer
 from runner.importing.tables import by_table, table
-from runner.importing.trainer import finished, shared
+from runner.importing.trainer import DEFAULTS, defaults, finished, shared
 from runner.importing.trl_data import SPECIAL as OF_DATA
 from runner.importing.trl_data import datasets
 from runner.importing.types import Draft, Imported, Source
@@ -17,13 +16,25 @@ from runner.recipe.kinds import kind_schema
 NAME = "trl"
 # of GRPO's: those that Axolotl takes below `trl` under the same name
 _GENERATION = {"max_completion_length", "use_vllm", "vllm_mode", "num_generations", "reward_funcs", "reward_weights"}
-SPECIAL = trainer.SPECIAL | OF_DATA | {
-    *("use_peft", "lora_target_modules", "bnb_4bit_quant_type", "loss_type", "chat_template", "chat_template_path"),
-    *("eos_token", "pad_token", "trainer", "method", "padding_value"),
-}
+SPECIAL = (
+    trainer.SPECIAL
+    | OF_DATA
+    | {
+        *("use_peft", "lora_target_modules", "bnb_4bit_quant_type", "loss_type", "chat_template", "chat_template_path"),
+        *("eos_token", "pad_token", "trainer", "method", "padding_value"),
+    }
+)
 # words by which a config says which trainer it is for, the more telling ones first
-_METHODS = (("orpo", "orpo"), ("simpo", "simpo"), ("kto", "kto"), ("grpo", "grpo"), ("reward", "reward"), ("dpo", "dpo"))
-_APO = {"apo_zero", "apo_down"}
+_METHODS = (
+    ("orpo", "orpo"),
+    ("simpo", "simpo"),
+    ("kto", "kto"),
+    ("grpo", "grpo"),
+    ("reward", "reward"),
+    ("dpo", "dpo"),
+)
+# of its trainers; the others take 1e-6
+_RATES = {"sft": 2e-5, "reward": 1e-4}
 
 
 def known() -> set[str]:
@@ -45,6 +56,9 @@ def translate(source: Source, root: Path) -> Imported:
     _attention(draft)
     _template(draft)
     datasets(draft, method)
+    rate = {"learning_rate": _RATES.get(method, 1e-6)}
+    beta = {"rl_beta": 0.1} if method in ("dpo", "kto", "orpo", "simpo") else {}
+    defaults(draft, DEFAULTS | {"sequence_len": 1024, "bf16": True, "gradient_checkpointing": True} | rate | beta)
     return finished(draft, NAME, "TRL", root)
 
 
@@ -79,7 +93,9 @@ def _trainer(draft: Draft, method: str, why: str, own: set[str]) -> None:
     if method == "kto":
         draft.values["remove_unused_columns"] = False
     if method == "grpo":
-        trl = {key: draft.source.values[key] for key in draft.source.values if key in own and draft.get(key) is not None}
+        trl = {
+            key: draft.source.values[key] for key in draft.source.values if key in own and draft.get(key) is not None
+        }
         if "rl_beta" in draft.values:
             trl["beta"] = draft.values.pop("rl_beta")
         functions = trl.get("reward_funcs")
@@ -99,7 +115,7 @@ def _loss(draft: Draft, method: str) -> None:
         draft.values["trl"]["loss_type"] = loss
         draft.put("loss_type", {"trl.loss_type": loss})
         draft.values.pop("trl.loss_type")
-    elif method == "kto" and loss in ("kto", *_APO) or method == "simpo" or loss == "nll":
+    elif method == "simpo" or loss == "nll" or (method == "kto" and loss == "kto"):
         draft.drop("loss_type", "follows from the trainer")
     else:
         draft.by_hand("loss_type", "Axolotl has this choice for DPO and GRPO only")
@@ -151,5 +167,3 @@ def _template(draft: Draft) -> None:
         draft.put(key, {"special_tokens": special})
     if "padding_value" in draft.source.values:
         draft.drop("padding_value", "Axolotl pads with the tokenizer's token")
-
-

@@ -62,7 +62,8 @@ def _row(draft: Draft, method: str) -> dict[str, Any]:
 
 def _evaluates(draft: Draft) -> bool:
     return draft.get("do_eval") is not False and any(
-        draft.get(key) not in (None, "no", False) for key in ("eval_strategy", "evaluation_strategy", "eval_steps", "do_eval")
+        draft.get(key) not in (None, "no", False)
+        for key in ("eval_strategy", "evaluation_strategy", "eval_steps", "do_eval")
     )
 
 
@@ -76,7 +77,9 @@ def _mixture(draft: Draft, key: str, row: dict[str, Any], train: list[dict[str, 
         place: dict[str, Any] = {"path": str(item.get("id") or item.get("path") or item.get("name"))}
         config = item.get("config") or (item.get("name") if item.get("path") else None)
         place |= {"name": str(config)} if config and config != "default" else {}
-        train.append(place | {"split": _part(str(item.get("split", "train")), item.get("weight", item.get("fraction")))} | row)
+        train.append(
+            place | {"split": _part(str(item.get("split", "train")), item.get("weight", item.get("fraction")))} | row
+        )
     held = size.get("test_split_size") if isinstance(size, dict) else None
     if isinstance(held, (int, float)) and _evaluates(draft):
         draft.put(f"{key}.test_split_size", {"val_set_size": held})

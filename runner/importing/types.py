@@ -10,6 +10,9 @@ from typing import Any
 from runner.diagnostics import Diagnostic, Span
 from runner.recipe.document import Document
 
+# in the table, for what a person must decide
+BY_HAND = "(by hand)"
+
 
 @dataclass(frozen=True, slots=True)
 class Row:
@@ -75,7 +78,7 @@ class Draft:
 
     def by_hand(self, key: str, why: str, help: str = "") -> None:
         """Their `key` changes what is trained, and has no counterpart."""
-        self.rows.append(Row(key, "", f"by hand: {why}"))
+        self.rows.append(Row(key, BY_HAND, why))
         self.found.append(
             Diagnostic("R813", f"`{key}` could not be translated", self.source.span(key), label=why, help=help)
         )

@@ -25,7 +25,7 @@ def mended(text: str, properties: dict[str, Any]) -> tuple[str, list[Row]]:
     changes: list[Change] = []
     rows = []
     for path, node in scalars(nodes_of(text)):
-        instead, why = _instead(node, _types(path, properties))
+        instead, why = _instead(node, _types(path, str(node.value), properties))
         if instead is not None and node.start_mark.index < node.end_mark.index:
             changes.append((node.start_mark.index, node.end_mark.index, instead))
             rows.append(Row(dotted(path), instead, why))
@@ -61,8 +61,9 @@ def _sixties(value: str) -> int:
     return sign * total
 
 
-def _types(path: Path, properties: dict[str, Any]) -> set[str]:
-    """What the schema takes at `path`; empty where it takes anything, or knows nothing."""
+def _types(path: Path, value: str, properties: dict[str, Any]) -> set[str]:
+    """What the schema takes at `path`, text only if this is one of the words it lists; empty where it takes anything,
+    or knows nothing."""
     schema: Any = {"properties": properties}
     for part in path:
         below = schema.get("items") if isinstance(part, int) else schema.get("properties", {}).get(part)
@@ -72,6 +73,5 @@ def _types(path: Path, properties: dict[str, Any]) -> set[str]:
             return set()
         schema = below
     types = schema.get("type", [])
-    return set([types] if isinstance(types, str) else types) - {"null"}
-
-
+    found = set([types] if isinstance(types, str) else types) - {"null"}
+    return found - {"string"} if "enum" in schema and value not in schema["enum"] else found
