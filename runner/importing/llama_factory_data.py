@@ -50,7 +50,7 @@ def _place(entry: dict[str, Any], folder: str) -> dict[str, Any]:
     if not found["path"]:
         file = str(entry.get("file_name", ""))
         found["path"] = str(Path(folder) / file)
-        kind = {"jsonl": "json"}.get(Path(file).suffix[1:], Path(file).suffix[1:])
+        kind = {"jsonl": "json", "txt": "text"}.get(Path(file).suffix[1:], Path(file).suffix[1:])
         found |= {"ds_type": kind} if kind in ("json", "csv", "parquet", "arrow", "text") else {}
     for theirs, ours in (("subset", "name"), ("split", "split")):
         found |= {ours: entry[theirs]} if isinstance(entry.get(theirs), str) else {}

@@ -106,6 +106,8 @@ def defaults(draft: Draft, theirs: dict[str, Any]) -> None:
 def finished(draft: Draft, tool: str, name: str, root: Path) -> Imported:
     """The recipe's text: a comment with what was left out, the header, the keys in groups."""
     quiet(draft)
+    _without_adapter(draft)
+    _every_key(draft)
     values = {key: value for key, value in draft.values.items() if value is not None}
     kind, why = kind_of(values, root)
     rows = [Row("(kind)", kind, why), *draft.source.rows, *draft.rows]
@@ -114,6 +116,26 @@ def finished(draft: Draft, tool: str, name: str, root: Path) -> Imported:
     told = "".join(f"#   {printable(row.theirs)}: {printable(row.why, 100)}\n" for row in left)
     head = f"# From {name}'s {printable(draft.source.file.name)}." + (" Left out:\n" + told if told else "\n")
     return Imported(tool, kind, head + text, tuple(rows), (*draft.source.found, *draft.found))
+
+
+def _without_adapter(draft: Draft) -> None:
+    if "adapter" in draft.values:
+        return
+    for key in [key for key in draft.values if key.startswith(("lora_", "peft_", "loraplus_"))]:
+        draft.values.pop(key)
+        theirs = next((row.theirs for row in draft.rows if row.ours == key), None)
+        draft.rows[:] = [row for row in draft.rows if row.ours != key]
+        if theirs is not None:
+            draft.drop(theirs, "no adapter is trained")
+
+
+def _every_key(draft: Draft) -> None:
+    """What nothing was made of yet has its line too."""
+    told = {part.strip() for row in draft.rows for part in row.theirs.split(",")}
+    for key, value in draft.source.values.items():
+        if key not in told:
+            why = "not set" if value is None else "off" if value in (False, 0) else "says nothing more here"
+            draft.drop(key, why)
 
 
 def _grouped(values: dict[str, Any]) -> str:

@@ -135,10 +135,8 @@ def _adapter(draft: Draft) -> None:
         return
     if "use_peft" in draft.source.values:
         draft.drop("use_peft", "all weights train where no adapter is named")
-    for key in [key for key in draft.values if key.startswith(("lora_", "peft_", "load_in_"))]:
+    for key in [key for key in draft.values if key.startswith("load_in_")]:
         draft.values.pop(key)
-    if "lora_target_modules" in draft.source.values:
-        draft.drop("lora_target_modules", "no adapter is trained")
 
 
 def _attention(draft: Draft) -> None:
