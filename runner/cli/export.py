@@ -6,10 +6,10 @@ from pathlib import Path
 
 import click
 
-from runner.cli.common import open_recipe, profile_option, recipe_argument, set_option
+from runner.cli.common import open_recipe, profile_option, recipe_argument, refuse_existing, set_option, write_new
 from runner.cli.output import print_diagnostics
-from runner.diagnostics import Diagnostic, Span, shown_path
-from runner.recipe.load import Refused, find_recipe
+from runner.diagnostics import shown_path
+from runner.recipe.load import find_recipe
 
 
 @click.command()
@@ -23,10 +23,8 @@ def command(recipe: str, tool: str, box: str | None, profile: str, sets: tuple[s
     """Write a recipe as a config that Axolotl reads by itself; `runner import` makes it a recipe again."""
     from runner.importing.export import exported
 
-    if out is not None and out.exists():
-        raise Refused(
-            Diagnostic("R017", f"{shown_path(str(out))} exists already", Span(str(out)), help="choose another place")
-        )
+    if out is not None:
+        refuse_existing(out)
     project, opened, warnings = open_recipe(recipe, profile, (*sets, *([f"box={box}"] if box else [])))
     files, found = exported(opened, find_recipe(project, recipe).read_text(encoding="utf-8-sig"))
     print_diagnostics([*warnings, *found])
@@ -35,6 +33,5 @@ def command(recipe: str, tool: str, box: str | None, profile: str, sets: tuple[s
         return
     for name, text in files.items():
         place = out.parent / name if name else out
-        place.parent.mkdir(parents=True, exist_ok=True)
-        place.write_text(text, encoding="utf-8")
+        write_new(place, text)
         click.echo(shown_path(str(place)))

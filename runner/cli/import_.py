@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from runner.cli.common import check_document
+from runner.cli.common import check_document, refuse_existing, write_new
 from runner.cli.output import print_diagnostics
 from runner.diagnostics import Diagnostic, Span, shown_path, sort_diagnostics
 from runner.importing.detect import TOOLS, translate
@@ -40,8 +40,7 @@ def command(ctx: click.Context, file: Path, name: str | None, out: Path | None, 
     if place is None:
         click.echo(text, nl=False)
     else:
-        place.parent.mkdir(parents=True, exist_ok=True)
-        place.write_text(text, encoding="utf-8")
+        write_new(place, text)
     if made.rows:
         click.echo(_table(made.rows), err=place is None)
     found = [*made.found, *_checked(project, text, place)]
@@ -58,10 +57,8 @@ def _place(project: Project, name: str | None, out: Path | None) -> Path | None:
         if not valid_name(name):
             raise Refused(not_a_name(name, Span("<command line>")))
         out = project.recipe_file(name)
-    if out is not None and out.exists():
-        raise Refused(
-            Diagnostic("R017", f"{shown_path(str(out))} exists already", Span(str(out)), help="choose another place")
-        )
+    if out is not None:
+        refuse_existing(out)
     return out
 
 

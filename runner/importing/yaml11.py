@@ -35,6 +35,8 @@ def mended(text: str, properties: dict[str, Any]) -> tuple[str, list[Row]]:
 def _instead(node: Any, types: set[str]) -> tuple[str | None, str]:
     value = str(node.value)
     plain = node.style is None
+    if plain and types and types <= {"integer", "number"} and value.lower() in (*_TRUE[:3], *_FALSE[:3]):
+        return str(int(value.lower() in _TRUE)), "Axolotl takes it so"
     if plain and _WORD.fullmatch(value):
         if types and "boolean" not in types and "string" in types:
             return f'"{value}"', "a word here, which YAML 1.1 takes for true or false"

@@ -71,6 +71,7 @@ def test_comments_stay_and_values_are_what_was_meant(tmp_path: Path) -> None:
         ("tf32: 0", False),
         ("tf32: TRUE", True),
         ("save_strategy: no", "no"),
+        ("jagged_restart_anneal_steps: false", 0),
         ("weight_decay: .1", 0.1),
         ("weight_decay: 1e-2", 0.01),
         ("weight_decay: '1e-2'", 0.01),
