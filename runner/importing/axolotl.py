@@ -11,6 +11,7 @@ from typing import Any
 from ruamel.yaml.nodes import MappingNode
 
 from runner.diagnostics import Diagnostic, Span
+from runner.importing import pictures
 from runner.importing.dump import dump
 from runner.importing.kind import axolotl_properties, kind_of, missing_in, title_of
 from runner.importing.places import changed, extents, nodes_of, prefixed
@@ -49,6 +50,9 @@ def translate(source: Source, root: Path) -> Imported:
     text, meant = mended(text, axolotl_properties())
     values = parse(text, str(source.file), "imported").plain()
     kind, why = kind_of(values, root)
+    if kind == pictures.KIND:
+        text, off = pictures.without_types(text)
+        rows = [*rows, *off]
     text, off = _without(text, [key for key in missing_in(kind, values) if not values[key]], kind)
     rows = [Row("(kind)", kind, why), *source.rows, *rows, *renamed, *inlined, *meant, *off]
     found += [*source.found, *unread, *_variables(source)]

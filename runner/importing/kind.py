@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from runner.facts.models import find_model
+from runner.importing.pictures import KIND as PICTURES
+from runner.importing.pictures import sees
 from runner.recipe.kinds import engine_of, kind_names, kind_schema
 from runner.recipe.load import printable
 
@@ -60,6 +62,8 @@ def _supervised(values: Mapping[str, Any], root: Path | None) -> list[tuple[str,
     base = str(values.get("base_model") or "")
     sets = values.get("datasets")
     rows = [row for row in sets if isinstance(row, dict)] if isinstance(sets, list) else []
+    if values.get("processor_type") and sees(values):
+        found.append((PICTURES, "`processor_type`"))
     if values.get("pretraining_dataset"):
         found.append(("pretrain", "`pretraining_dataset`"))
     if values.get("reinit_weights"):

@@ -126,10 +126,10 @@ def _precision(draft: Draft) -> None:
         draft.put("pure_bf16", {"bf16": True}, "Axolotl holds the weights in bf16 then")
     if draft.get("fp8"):
         draft.put("fp8", {"fp8": True})
-    attention = draft.get("flash_attn")
+    attention = str(draft.get("flash_attn", ""))
     if attention in _ATTENTION:
         draft.put("flash_attn", {"attn_implementation": _ATTENTION[attention]})
-    elif attention is not None:
+    elif attention:
         draft.drop("flash_attn", "the model's own choice")
     if draft.get("enable_liger_kernel"):
         trainer.liger(draft, "enable_liger_kernel")
@@ -151,14 +151,14 @@ def _memory(draft: Draft) -> None:
 
 
 def _template(draft: Draft) -> None:
-    name = draft.get("template")
+    name = str(draft.get("template", ""))
     if draft.get("stage") == "pt":
-        if name is not None:
+        if name:
             draft.drop("template", "plain text has no turns")
     elif name in _TEMPLATES:
         draft.put("template", {"chat_template": _TEMPLATES[name]})
-    elif name is not None:
-        why = f"Axolotl has no `{printable(str(name))}`; `tokenizer_default` takes what the model comes with"
+    elif name:
+        why = f"Axolotl has no `{printable(name)}`; `tokenizer_default` takes what the model comes with"
         draft.values["chat_template"] = "tokenizer_default"
         draft.by_hand("template", why)
 

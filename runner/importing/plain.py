@@ -9,6 +9,7 @@ import yaml
 
 from runner.importing.dump import dump
 from runner.importing.places import Change, changed, extents, is_block, nodes_of, prefixed
+from runner.recipe.edit import edited
 from runner.recipe.kinds import header_keys
 from runner.recipe.load import Refused, parse
 
@@ -29,7 +30,8 @@ def plain_text(source: str, values: Mapping[str, Any], wanted: Mapping[str, Any]
     if text.startswith("# yaml-language-server:"):
         changes.append(prefixed(text, 0, (text + "\n").index("\n"), KEPT))
     more = "".join(_lines(key, value) for key, value in wanted.items() if key not in values)
-    return f"{_FIRST}{where}; `runner import` makes it a recipe again{ADDED}\n{changed(text, changes).rstrip()}\n{more}"
+    first = f"{_FIRST}{where}. `runner import` makes it a recipe again, without the lines that end in{ADDED}"
+    return f"{first}\n{changed(text, changes).rstrip()}\n{more}"
 
 
 def _one(text: str, key: str, value: Any, start: int, end: int, wanted: Mapping[str, Any]) -> Iterator[Change]:
@@ -78,7 +80,23 @@ def is_exported(text: str) -> bool:
 
 
 def restored(text: str) -> str:
-    """The recipe that an export was made from."""
+    """The recipe that an export was made from. A number that somebody changed since, on a line that stands for the
+    recipe's own, is changed in the recipe."""
+    added = [line.removesuffix(ADDED) for line in text.split("\n")[1:] if line.endswith(ADDED)]
+    recipe = _uncommented(text)
+    try:
+        written, kept = yaml.safe_load("\n".join(added)) or {}, parse(recipe, "<recipe>", "exported").plain()
+    except (yaml.YAMLError, Refused):
+        return recipe
+    numbers = {k: v for k, v in written.items() if _is_number(v) and _is_number(kept.get(k)) and v != kept[k]}
+    return edited(recipe, "<recipe>", numbers)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+def _uncommented(text: str) -> str:
     lines = [line for line in text.split("\n") if not line.endswith(ADDED)]
     return "\n".join(
         line[len(KEPT) :] if line.startswith(KEPT) else "" if line == KEPT.rstrip() else line for line in lines

@@ -115,6 +115,30 @@ def test_the_kind_is_told_by_the_content(more: str, kind: str, tmp_path: Path) -
     assert f"{kind}" in made.text
 
 
+SEEING = """\
+base_model: llava-hf/llava-1.5-7b-hf
+processor_type: AutoProcessor
+datasets:
+  - path: a/pictures
+    type: chat_template
+    split: train[:1%]
+  - type: chat_template  # gone with its type
+    path: b/pictures
+  - {path: c/pictures, type: chat_template}
+sequence_len: 2048
+learning_rate: 2e-5
+"""
+
+
+def test_models_that_see(tmp_path: Path) -> None:
+    made = imported(tmp_path, SEEING)
+    assert made.kind == "multimodal"
+    rows = [{"path": "a/pictures", "split": "train[:1%]"}, {"path": "b/pictures"}, {"path": "c/pictures"}]
+    assert values(made)["datasets"] == rows
+    other = imported(tmp_path, SEEING.replace("split:", "field_human:"))
+    assert other.kind == "finetune", "the kind's own rows can't hold it"
+
+
 def test_what_is_off_and_no_key_of_the_kind_becomes_a_comment(tmp_path: Path) -> None:
     made = imported(tmp_path, CONFIG + "rl:\nreward_model: false\n")
     assert "\n# rl:\n# reward_model: false\n" in made.text

@@ -97,6 +97,17 @@ def test_every_axolotl_kind_is_among_the_shipped() -> None:
     assert kinds == set(axolotl_kinds())
 
 
+def test_what_somebody_changed_in_an_export_comes_back(tmp_path: Path) -> None:
+    recipe, source = opened("phase4/lora-13b")
+    text = exported(recipe, source)[0][""]
+    rate = next(line for line in text.splitlines() if line.startswith("learning_rate: "))
+    assert rate.endswith(" #:"), "PyYAML would read the recipe's spelling as text"
+    text = text.replace(rate, "learning_rate: 3.0e-05 #:").replace("\nnum_epochs: ", "\nnum_epochs: 1")
+    got = parse(again(text, tmp_path), "x", "x").plain()
+    epochs = int(f"1{recipe.values['num_epochs']}")
+    assert got == {**recipe.doc.plain(), "learning_rate": 3e-5, "num_epochs": epochs}
+
+
 def test_other_engines_have_none() -> None:
     recipe, source = opened("phase1/bert-mlm")
     with pytest.raises(Refused) as refused:

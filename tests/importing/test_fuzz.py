@@ -53,7 +53,7 @@ def comes_to_something(raw: bytes, tool: str | None) -> None:
 
 
 @pytest.mark.parametrize("tool", detect.TOOLS)
-@settings(max_examples=40, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=25, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
 @given(data=st.data())
 def test_any_values_of_known_keys(tool: str, data: st.DataObject) -> None:
     keys = data.draw(st.lists(st.sampled_from(NAMES[tool]), min_size=1, max_size=8, unique=True))
