@@ -140,6 +140,21 @@ def _config(recipe: Recipe) -> dict[str, Any]:
     return config
 
 
+def plain(recipe: Recipe) -> dict[str, Any]:
+    """The config for Axolotl alone: without what only our runs have, DeepSpeed's config a part of it."""
+    ours = ("plugins", "output_dir", "dataset_prepared_path", "auto_resume_from_checkpoints")
+    given = recipe.values
+    config = {key: value for key, value in _config(recipe).items() if key not in ours or key in given}
+    config |= {key: given[key] for key in ours if key in given}
+    if recipe.architecture is not None:
+        config["reinit_weights"] = True
+    else:
+        config["base_model"] = given["base_model"]
+    if config.get("deepspeed"):
+        config["deepspeed"] = _deepspeed(recipe, recipe.box.gpus == 0)
+    return config
+
+
 def _prepared(folder: str, config: dict[str, Any]) -> dict[str, Any]:
     """Our plugin hands Axolotl the shards; its validator still wants `datasets`, and where the recipe evaluates,
     something to evaluate on."""
