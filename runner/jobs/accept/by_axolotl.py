@@ -1,0 +1,81 @@
+"""axolotl.yaml -> what Axolotl's `validate_config` says of it, and what it would drop; then DeepSpeed of its config.
+
+A case says `gpus`, the capabilities of the GPUs that the config is meant for, and `ranks`, how many data parallel
+processes DeepSpeed will see.
+
+Axolotl's validator imports ring_flash_attn to see that it is there, and that imports kernels which no CPU can have.
+Where it is missing the rest of such a config is validated as if it were not, and the answer says so.
+"""
+
+import importlib.util
+import logging
+import sys
+import types
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import yaml
+from accept.answers import answer_all, problem, problems_of
+from accept.by_deepspeed import check_deepspeed
+from axolotl.integrations.base import PluginManager
+from axolotl.utils.config import validate_config
+from axolotl.utils.dict import DictDefault
+from axolotl.utils.schemas.config import AxolotlInputConfig
+
+TORCH = "2.13.0"
+RING = "ring_flash_attn"
+# keys that Axolotl reads under one name and keeps under another
+RENAMED = {f.alias for f in AxolotlInputConfig.model_fields.values() if f.alias} | {
+    a
+    for f in AxolotlInputConfig.model_fields.values()
+    for a in getattr(f.validation_alias, "choices", [f.validation_alias])
+}
+
+
+def check(case: dict[str, Any], folder: Path) -> tuple[list[dict[str, Any]], list[str]]:
+    if "axolotl.yaml" not in case["files"]:  # a pipeline, which DeepSpeed trains by itself
+        return check_deepspeed(folder, case["ranks"]), []
+    given = yaml.safe_load((folder / "axolotl.yaml").read_text())
+    missing = _assumed(given)
+    found = check_config(given, case["gpus"])
+    return found or check_deepspeed(folder, case["ranks"]), missing
+
+
+def check_config(given: dict[str, Any], gpus: dict[str, Any]) -> list[dict[str, Any]]:
+    config = DictDefault(given)
+    manager = PluginManager.get_instance()
+    manager.plugins.clear()  # of the config before: its keys would be known in this one
+    try:
+        for plugin in config.plugins or []:
+            manager.register(plugin)
+        kept = validate_config(config, capabilities=gpus, env_capabilities={"torch_version": TORCH})
+    except Exception as error:
+        return problems_of("Axolotl", error, list(given))
+    return [problem("Axolotl", "", [key], dropped=True) for key in _dropped(given, kept)]
+
+
+def _dropped(given: dict[str, Any], kept: dict[str, Any]) -> Iterator[str]:
+    """Keys that are gone without a word: at the top, and in what is nested one level deep."""
+    for key, value in given.items():
+        if value is None or key in RENAMED:
+            continue
+        if key not in kept:
+            yield key
+        elif isinstance(value, dict) and isinstance(kept[key], dict):
+            yield from (f"{key}.{k}" for k, v in value.items() if v is not None and k not in kept[key])
+
+
+def _assumed(given: dict[str, Any]) -> list[str]:
+    """Libraries that the config needs, this machine can't have, and the validator is told to be there."""
+    sys.modules.pop(RING, None)
+    size = given.get("context_parallel_size")
+    if not isinstance(size, int) or size <= 1 or importlib.util.find_spec(RING):
+        return []
+    sys.modules[RING] = types.ModuleType(RING)
+    return [RING]
+
+
+if __name__ == "__main__":
+    logging.disable(logging.WARNING)
+    answer_all(check)
