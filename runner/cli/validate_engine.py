@@ -47,10 +47,11 @@ def ask_engines(library: Library, files: list[Path], sets: tuple[str, ...]) -> A
         except Refused as refused:
             found += refused.diagnostics
     answered: set[str] = set()
+    missing: dict[str, list[Recipe]] = {}
     for validator, asked in questions.items():
         env, recipes = environment(VALIDATORS[validator]), [recipe for recipe, _ in asked]
         if not env.ready:
-            found.append(_no_environment(env.engine, recipes))
+            missing[env.engine] = missing.get(env.engine, []) + recipes
             continue
         try:
             answers = ask(validator, env, [body for _, body in asked])
@@ -59,6 +60,7 @@ def ask_engines(library: Library, files: list[Path], sets: tuple[str, ...]) -> A
             continue
         answered |= {recipe.name for recipe in recipes}
         found += (d for recipe, answer in zip(recipes, answers, strict=True) for d in diagnose(recipe.doc, answer))
+    found += (_no_environment(engine, recipes) for engine, recipes in missing.items())
     return Asked(found, len(answered), len(files))
 
 

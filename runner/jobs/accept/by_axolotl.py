@@ -22,6 +22,7 @@ from axolotl.integrations.base import PluginManager
 from axolotl.utils.config import validate_config
 from axolotl.utils.dict import DictDefault
 from axolotl.utils.schemas.config import AxolotlInputConfig
+from axolotl.utils.schemas.enums import LEGACY_ATTN_FLAG_TO_IMPL
 
 TORCH = "2.13.0"
 RING = "ring_flash_attn"
@@ -31,6 +32,10 @@ RENAMED = {f.alias for f in AxolotlInputConfig.model_fields.values() if f.alias}
     for f in AxolotlInputConfig.model_fields.values()
     for a in getattr(f.validation_alias, "choices", [f.validation_alias])
 }
+
+
+# and those that it reads, and puts what they say under other keys
+MOVED = {*LEGACY_ATTN_FLAG_TO_IMPL, "noisy_embedding_alpha", "pretrain_multipack_buffer_size", "dpo_beta", "liger_swiglu"}
 
 
 def check(case: dict[str, Any], folder: Path) -> tuple[list[dict[str, Any]], list[str]]:
@@ -58,12 +63,13 @@ def check_config(given: dict[str, Any], gpus: dict[str, Any]) -> list[dict[str, 
 def _dropped(given: dict[str, Any], kept: dict[str, Any]) -> Iterator[str]:
     """Keys that are gone without a word: at the top, and in what is nested one level deep."""
     for key, value in given.items():
-        if value is None or key in RENAMED:
+        if value is None or key in RENAMED or key in MOVED:
             continue
         if key not in kept:
             yield key
         elif isinstance(value, dict) and isinstance(kept[key], dict):
-            yield from (f"{key}.{k}" for k, v in value.items() if v is not None and k not in kept[key])
+            below = (k.removeprefix("fsdp_") if key == "fsdp_config" else k for k, v in value.items() if v is not None)
+            yield from (f"{key}.{k}" for k in below if k not in kept[key] and k not in ("version", "fsdp_version"))
 
 
 def _assumed(given: dict[str, Any]) -> list[str]:

@@ -19,10 +19,31 @@ _PLUGINS = {
         "liger_glu_activation",
         "liger_cross_entropy",
         "liger_fused_linear_cross_entropy",
+        "liger_use_token_scaling",
+        "liger_kernel_impl",
     ],
     "cut_cross_entropy.CutCrossEntropyPlugin": ["cut_cross_entropy"],
-    "spectrum.SpectrumPlugin": ["spectrum_model_name"],
-    "kernels.KernelsPlugin": ["use_scattermoe", "use_sonicmoe", "use_dsv4_kernels", "use_glm_dsa_kernels"],
+    "spectrum.SpectrumPlugin": ["spectrum_model_name", "spectrum_top_fraction"],
+    "kernels.KernelsPlugin": [
+        "expert_backend",
+        "nonexpert_quantization",
+        "moe_grouped_backend",
+        "moe_dequant_chunk_size",
+        "moe_bnb_fast",
+        "use_scattermoe",
+        "use_sonicmoe",
+        "use_dsv4_kernels",
+        "use_glm_dsa_kernels",
+        "dsv4_fp8_nonexpert_mode",
+        "dsv4_fp8_lora_kernel",
+        "dsv4_shared_mlp_lora_kernel",
+        "dsv4_bf16_all",
+        "dsv4_fp4_grouped_mode",
+        "gemma4_fp8_nonexpert",
+        "gemma4_nf4_nonexpert",
+        "nvfp4_merge_aware",
+        "nvfp4_merge_aware_start_step",
+    ],
 }
 _CROSS_ENTROPY = (
     "cut_cross_entropy",
@@ -36,7 +57,6 @@ _CROSS_ENTROPY = (
     "R198",
     "a plugin's key without the plugin",
     source="https://docs.axolotl.ai/docs/custom_integrations.html",
-    severity="warning",
 )
 def key_without_plugin(facts: Facts) -> Iterator[Diagnostic]:
     """Keys such as `liger_rms_norm` belong to plugins. Without the plugin in `plugins` Axolotl drops them as it drops
@@ -45,7 +65,7 @@ def key_without_plugin(facts: Facts) -> Iterator[Diagnostic]:
     given = [str(p) for p in facts.get("plugins", [])]
     for plugin, keys in _PLUGINS.items():
         family = _INTEGRATIONS + plugin.split(".")[0]
-        used = sorted((key for key in keys if facts.has(key)), key=facts.span)
+        used = sorted((key for key in keys if facts.get(key) is not None), key=facts.span)
         if used and "plugins" not in facts.refused and not any(p.startswith(family) for p in given):
             more = f" and {len(used) - 1} more" if len(used) > 1 else ""
             yield facts.report(
@@ -53,7 +73,6 @@ def key_without_plugin(facts: Facts) -> Iterator[Diagnostic]:
                 used[0],
                 f"`{used[0]}`{more} {'do' if more else 'does'} nothing without a plugin",
                 help=f"add `{_INTEGRATIONS}{plugin}` to `plugins`",
-                severity="warning",
             )
 
 
