@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import axolotl.utils.config
 import yaml
 from accept.answers import answer_all, problem, problems_of
 from accept.by_deepspeed import check_deepspeed
@@ -35,7 +36,28 @@ RENAMED = {f.alias for f in AxolotlInputConfig.model_fields.values() if f.alias}
 
 
 # and those that it reads, and puts what they say under other keys
-MOVED = {*LEGACY_ATTN_FLAG_TO_IMPL, "noisy_embedding_alpha", "pretrain_multipack_buffer_size", "dpo_beta", "liger_swiglu"}
+MOVED = {
+    *LEGACY_ATTN_FLAG_TO_IMPL,
+    "noisy_embedding_alpha",
+    "pretrain_multipack_buffer_size",
+    "dpo_beta",
+    "liger_swiglu",
+}
+
+
+_merge = axolotl.utils.config.merge_input_args
+_merged: dict[tuple[str, ...], Any] = {}
+
+
+def _merge_once() -> Any:
+    """Axolotl makes its classes anew for each config with a plugin, which takes longer than all of the rest."""
+    plugins = tuple(PluginManager.get_instance().get_input_args())
+    if plugins not in _merged:
+        _merged[plugins] = _merge()
+    return _merged[plugins]
+
+
+axolotl.utils.config.merge_input_args = _merge_once
 
 
 def check(case: dict[str, Any], folder: Path) -> tuple[list[dict[str, Any]], list[str]]:

@@ -10,7 +10,6 @@ from llmcompressor.recipe import Recipe
 from quantize.bits import quantization
 from quantize.compress import modifiers
 
-
 _PLAIN = (str, int, float, list, dict)
 
 
