@@ -25,6 +25,7 @@ from runner.recipe.check import check
 from runner.recipe.compose import compose
 from runner.recipe.document import Document, make_node
 from runner.recipe.graph import Library
+from runner.recipe.kinds import header_keys
 from runner.recipe.load import Refused
 from runner.recipe.resolve import Recipe, resolve
 from runner.render import render, to_yaml
@@ -89,18 +90,26 @@ class World:
             phases=[Phase.generate],
             suppress_health_check=list(HealthCheck),
         )
-        @given(mutations({name: base.doc.plain() for name, base in self.bases.items()}))
+        @given(mutations({name: self._engines(base) for name, base in self.bases.items()}))
         def collect(mutated: Mutated) -> None:
             drawn.append(mutated)
 
         collect()
         return drawn
 
+    def _engines(self, base: Base) -> dict[str, Any]:
+        """Less the keys that are the runner's own, and never reach Axolotl."""
+        config = yaml.safe_load(base.files["axolotl.yaml"])
+        own = ("datasets", "test_datasets") if base.recipe.kind == "multimodal" else ()
+        given = base.doc.plain().items()
+        return {k: v for k, v in given if (k in config and k not in own) or k in header_keys()}
+
     def judge(self, mutated: Mutated) -> tuple[tuple[str, ...], tuple[str, ...], dict[str, Any]]:
         """Our error codes, what they say, and what Axolotl is asked. What we accept is asked as it really renders; what
         we refuse can't be rendered, and is the shipped rendering with the same changes."""
         base = self.bases[mutated.base]
-        doc = replace(base.doc, root=make_node(mutated.values, Span("<mutated>")))
+        values = apply(base.doc.plain(), mutated.changes)
+        doc = replace(base.doc, root=make_node(values, Span("<mutated>")))
         errors = [d for d in check(doc, self.project.root) if d.is_error]
         if not errors:
             try:

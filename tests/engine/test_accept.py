@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -124,9 +125,8 @@ def test_the_validators_really_refuse(asked: dict[str, Asked]) -> None:
 
 def test_what_they_say_stands_at_the_line_of_the_key_they_name(asked: dict[str, Asked]) -> None:
     (wrong,) = asked["type"].diagnostics
-    line = wrong.span.line
-    with open(asked["type"].doc.file) as file:
-        assert file.read().splitlines()[line - 1].startswith("lora_r:")
+    lines = Path(asked["type"].doc.file).read_text().splitlines()
+    assert lines[wrong.span.line - 1].startswith("lora_r:")
     assert wrong.code == "R820"
     assert wrong.message.startswith("Axolotl refuses `lora_r`: Input should be a valid integer")
     (dropped,) = asked["key"].diagnostics

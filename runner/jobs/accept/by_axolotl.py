@@ -35,15 +35,16 @@ RENAMED = {f.alias for f in AxolotlInputConfig.model_fields.values() if f.alias}
 }
 
 
-# and those that it reads, and puts what they say under other keys
+# and those that it reads, and whose value it puts under another key
 MOVED = {
-    *LEGACY_ATTN_FLAG_TO_IMPL,
-    "noisy_embedding_alpha",
-    "pretrain_multipack_buffer_size",
-    "dpo_beta",
-    "liger_swiglu",
+    **dict.fromkeys(LEGACY_ATTN_FLAG_TO_IMPL, "attn_implementation"),
+    "noisy_embedding_alpha": "neftune_noise_alpha",
+    "pretrain_multipack_buffer_size": "streaming_multipack_buffer_size",
+    "dpo_beta": "rl_beta",
+    "liger_swiglu": "liger_glu_activation",
 }
-
+# the same below other keys
+NESTED = {"version", "message_field_role", "message_field_content"}
 
 _merge = axolotl.utils.config.merge_input_args
 _merged: dict[tuple[str, ...], Any] = {}
@@ -79,19 +80,34 @@ def check_config(given: dict[str, Any], gpus: dict[str, Any]) -> list[dict[str, 
         kept = validate_config(config, capabilities=gpus, env_capabilities={"torch_version": TORCH})
     except Exception as error:
         return problems_of("Axolotl", error, list(given))
-    return [problem("Axolotl", "", [key], dropped=True) for key in _dropped(given, kept)]
+    gone = [p for p in given.get("plugins") or [] if p not in manager.plugins]
+    found = [
+        problem("Axolotl", f"it can't load the plugin {name}, and goes on without it", ["plugins"]) for name in gone
+    ]
+    return found or [problem("Axolotl", "", [key], dropped=True) for key in _dropped(given, kept)]
 
 
 def _dropped(given: dict[str, Any], kept: dict[str, Any]) -> Iterator[str]:
-    """Keys that are gone without a word: at the top, and in what is nested one level deep."""
+    """Keys that are gone without a word, dotted."""
     for key, value in given.items():
-        if value is None or key in RENAMED or key in MOVED:
-            continue
-        if key not in kept:
-            yield key
-        elif isinstance(value, dict) and isinstance(kept[key], dict):
-            below = (k.removeprefix("fsdp_") if key == "fsdp_config" else k for k, v in value.items() if v is not None)
-            yield from (f"{key}.{k}" for k in below if k not in kept[key] and k not in ("version", "fsdp_version"))
+        if key not in RENAMED and MOVED.get(key) not in kept and not (key in LEGACY_ATTN_FLAG_TO_IMPL and not value):
+            yield from _missing(key, value, kept.get(key))
+
+
+def _missing(at: str, given: Any, kept: Any) -> Iterator[str]:
+    if given is None:
+        return
+    if kept is None:
+        yield at
+    elif isinstance(given, dict) and isinstance(kept, dict):
+        there = {str(key): value for key, value in kept.items()}
+        for key, value in given.items():
+            name = str(key).removeprefix("fsdp_") if at == "fsdp_config" else str(key)
+            if name not in NESTED:
+                yield from _missing(f"{at}.{key}", value, there.get(name))
+    elif isinstance(given, list) and isinstance(kept, list) and len(given) == len(kept):
+        for i, (one, other) in enumerate(zip(given, kept, strict=True)):
+            yield from _missing(f"{at}.{i}", one, other)
 
 
 def _assumed(given: dict[str, Any]) -> list[str]:

@@ -34,6 +34,9 @@ _PAIRS = (
     ("do_causal_lm_eval", "eval_sample_packing", "text is generated for each row by itself"),
 )
 
+# matrix products, whose results PEFT adds to in place
+_PRODUCTS = ("aten::mm", "aten::addmm", "aten::matmul", "aten::bmm")
+
 
 @rule(
     "R831",
@@ -60,14 +63,15 @@ def _with_values(facts: Facts) -> Iterator[Diagnostic]:
     """Where it takes a certain value of one of them."""
     packs = facts.has("sample_packing")
     patterns = facts.has("peft_layers_to_transform") and facts.has("unfrozen_parameters")
-    small = facts.get("optimizer") in ("paged_adamw_8bit", "adamw_8bit", "adamw_bnb_8bit")
     many = len(facts.get("datasets", [])) > 1
     kernel, offloads = facts.get("attn_implementation"), facts.get("activation_offloading")
     hybrid = facts.has("gemma4_hybrid_attn_impl") and kernel not in (None, "flash_attention_2")
     optimum = facts.get("flash_optimum") is True and (facts.get("bf16", "auto") or facts.has("fp16"))
+    saved = [str(each) for each in facts.get("selective_checkpointing.save", [])]
+    products = [each for each in saved if each != "attention" and any(each in op for op in _PRODUCTS)]
     cases = (
+        (bool(products) and facts.has("adapter"), "selective_checkpointing.save", "an adapter"),
         (facts.has("adapter") and patterns, "peft_layers_to_transform", "`unfrozen_parameters`"),
-        (facts.get("tensor_parallel_size", 1) > 1 and small, "optimizer", "`tensor_parallel_size`"),
         (facts.has("relora") and facts.get("lr_scheduler") == "one_cycle", "lr_scheduler", "`relora`"),
         (packs and facts.has("streaming") and many, "sample_packing", "`streaming` from several datasets"),
         (hybrid, "gemma4_hybrid_attn_impl", f"`attn_implementation: {kernel}`"),

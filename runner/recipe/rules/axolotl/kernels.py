@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from runner.diagnostics import Diagnostic
+from runner.recipe.load import nearest_word, printable
 from runner.recipe.rules import Facts, rule
 
 _INTEGRATIONS = "axolotl.integrations."
@@ -45,6 +46,13 @@ _PLUGINS = {
         "nvfp4_merge_aware_start_step",
     ],
 }
+# those that come with Axolotl
+_KNOWN = (
+    "cut_cross_entropy.CutCrossEntropyPlugin", "densemixer.DenseMixerPlugin", "diffusion.DiffusionPlugin",
+    "expert_parallel.ExpertParallelPlugin", "grokfast.GrokfastPlugin", "hatchery.HatcheryPlugin", "kd.KDPlugin",
+    "kernels.KernelsPlugin", "liger.LigerPlugin", "llm_compressor.LLMCompressorPlugin", "lm_eval.LMEvalPlugin",
+    "mora.MoraPlugin", "nemo_gym.NemoGymPlugin", "spectrum.SpectrumPlugin", "swanlab.SwanLabPlugin",
+)  # fmt: skip
 _CROSS_ENTROPY = (
     "cut_cross_entropy",
     "chunked_cross_entropy",
@@ -88,3 +96,26 @@ def two_cross_entropies(facts: Facts) -> Iterator[Diagnostic]:
             label="each replaces the same step",
             help="keep one of them",
         )
+
+
+@rule("R835", "a plugin that Axolotl does not have", source="https://docs.axolotl.ai/docs/custom_integrations.html")
+def unknown_plugin(facts: Facts) -> Iterator[Diagnostic]:
+    """A plugin is a class by the name of its module. One that can't be imported Axolotl tells in its log, and trains
+    without it; what is no such name at all stops it.
+    """
+    families = {name.split(".")[0]: name for name in _KNOWN}
+    for at, node in facts.all("plugins.*"):
+        given = str(node.value)
+        module, _, name = given.removeprefix(_INTEGRATIONS).rpartition(".")
+        family = module.split(".")[0]
+        if module and not given.startswith(_INTEGRATIONS) and family not in families:
+            continue  # somebody's own
+        if not module or family not in families or not families[family].endswith(f".{name}"):
+            close = families.get(family) or nearest_word(given.removeprefix(_INTEGRATIONS), list(_KNOWN))
+            yield facts.report(
+                "R835",
+                at,
+                f"no plugin `{printable(given)}`" if module else f"`{printable(given)}` is not a plugin's name",
+                label=f"did you mean `{_INTEGRATIONS}{close}`?" if close else "",
+                help=f"write `{_INTEGRATIONS}{close}`" if close else "write MODULE.CLASS",
+            )

@@ -25,8 +25,9 @@ class _Need:
 
 def _given(*keys: str) -> Callable[[Facts], bool]:
     """True where one of them is there, or was refused for another reason."""
-    return lambda facts: any(not facts.lacks(key.split(".")[0]) and facts.has(key) for key in keys) or bool(
-        facts.refused & {key.split(".")[0] for key in keys}
+    return lambda facts: (
+        any(not facts.lacks(key.split(".")[0]) and facts.has(key) for key in keys)
+        or bool(facts.refused & {key.split(".")[0] for key in keys})
     )
 
 
@@ -113,6 +114,9 @@ _NEEDS = (
     ),
 )
 
+# what each row of a list must say
+_ROWS = {"role_boundaries": ("role", "start"), "lr_groups": ("name", "modules", "lr")}
+
 
 @rule(
     "R830",
@@ -145,3 +149,8 @@ def needs_another(facts: Facts) -> Iterator[Diagnostic]:
             "`auto_wrap_policy: SIZE_BASED_WRAP` needs `min_num_params`",
             help="add `min_num_params: 100000000`, or set `auto_wrap_policy: TRANSFORMER_BASED_WRAP`",
         )
+    for key, wanted in _ROWS.items():
+        for at, node in facts.all(f"{key}.*"):
+            lacking = [f"`{k}`" for k in wanted if node.child(k) is None or facts.get(f"{at}.{k}") is None]
+            if lacking:
+                yield facts.report("R830", at, f"`{at}` needs {', '.join(lacking)}", help=f"add {', '.join(lacking)}")

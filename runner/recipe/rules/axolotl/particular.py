@@ -62,8 +62,8 @@ def optimizer_of_adapters(facts: Facts) -> Iterator[Diagnostic]:
 
 @rule("R834", "a tokenizer of Mistral's own, changed", source=_VALIDATION)
 def mistral_tokenizer(facts: Facts) -> Iterator[Diagnostic]:
-    """With `tokenizer_use_mistral_common` text is tokenized by Mistral's library, which has its own template and its own
-    special tokens. There is nothing that could be added to it or renamed in it, and Axolotl refuses to.
+    """With `tokenizer_use_mistral_common` text is tokenized by Mistral's library, which has a template and special
+    tokens of its own. There is nothing that could be added to it or renamed in it, and Axolotl refuses to.
     """
     if not facts.has("tokenizer_use_mistral_common"):
         return

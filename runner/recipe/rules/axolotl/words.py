@@ -24,7 +24,10 @@ _WORDS = {
     "dsv4_fp4_grouped_mode": ["nvfp4"],
     "dsv4_fp8_nonexpert_mode": ["float8tensor", "bf16"],
 }  # fmt: skip
-_POSITIVE = ("neftune_noise_alpha", "noisy_embedding_alpha", "moe_dequant_chunk_size")
+_POSITIVE = (
+    "neftune_noise_alpha", "noisy_embedding_alpha", "moe_dequant_chunk_size", "micro_batch_size",
+    "gradient_accumulation_steps", "sequence_len",
+)  # fmt: skip
 
 
 @rule(
@@ -52,7 +55,22 @@ def engine_words(facts: Facts) -> Iterator[Diagnostic]:
         number = facts.get(key)
         if isinstance(number, (int, float)) and number <= 0:
             yield facts.report(
-                "R832", key, f"`{key}` must be more than 0, not {number}", help=f"remove `{key}`, which turns it off"
+                "R832",
+                key,
+                f"`{key}` must be more than 0, not {number}",
+                help=f"give it a number above 0, or remove `{key}`",
+            )
+    if isinstance(modules := facts.get("optim_target_modules"), str) and modules != "all_linear":
+        yield facts.report(
+            "R832",
+            "optim_target_modules",
+            f"`optim_target_modules` does not take `{printable(modules)}`",
+            help="use `all_linear`, or list names of layers",
+        )
+    for at, node in facts.all("datasets.*.type"):
+        if node.value == "_synthetic" and facts.get(f"{at.removesuffix('type')}path") != "synthetic":
+            yield facts.report(
+                "R832", at, "`type: _synthetic` reads no data", help="set `path: synthetic`, or the type of the data"
             )
     targets = facts.get("lora_target_modules")
     for i, pattern in enumerate(targets if isinstance(targets, list) else ()):
