@@ -16,6 +16,7 @@ LATER = {
     "R115": "a part of each matrix is saved as the model",
     "R122": "the base is held in 32 bits",
     "R124": "PEFT stops after the model was loaded",
+    "R129": "the loader stops at tokens whose embeddings are frozen",
     "R130": "the merge after training finds no adapter",
     "R131": "the merge after training finds no weights to add to",
     "R132": "the merge after training does not know the adapter",
@@ -40,6 +41,7 @@ LATER = {
     "R186": "transformers refuses the name once the model was loaded",
     "R187": "the tokenizer is looked for beside an architecture",
     "R188": "the runner builds a base model from an architecture",
+    "R189": "a table of positions has no row for the longer ones",
     "R501": "code from the hub is a question of trust",
     "R502": "a secret in a file is a question of trust",
     "R503": "pickled data are a question of trust",
@@ -49,10 +51,12 @@ LATER_SAID = {
     # an older spelling that Axolotl still takes, and neither the plan nor other rules read
     "R004": r"unknown key `fsdp_\w+` in `fsdp_config`",
     # what the kind needs
-    "R006": r"the recipe lacks `processor_type`",
+    "R006": r"the recipe lacks `(?:processor_type|sequence_len)`",
     # pydantic reads "5" as 5, and true as 1; a recipe has what is meant
     "R007": r"`.*` must be .*, not (?:the text .*|`(?:true|false|[01](?:\.0)?)`)",
-    "R008": r"`learning_rate` must be more than 0.*|`gradient_checkpointing` can't be `no`",
+    "R008": r"`learning_rate` must be more than 0.*|`\w+` can't be `no`|`rl` can't be .*",
+    # a number of rows is handed on as a fraction
+    "R193": r"`val_set_size` can't be a number of rows with .*",
     "R194": r".* does not work with `prepared`",
     # DeepSpeed alone looks
     "R832": r"`(?:micro_batch_size|gradient_accumulation_steps|sequence_len)` must be .*",

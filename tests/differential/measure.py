@@ -7,6 +7,7 @@ import json
 import sys
 import time
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from pathlib import Path
@@ -18,7 +19,7 @@ from hypothesis import HealthCheck, Phase, given, seed, settings
 from runner.diagnostics import Span
 from runner.engines.axolotl import ranks
 from runner.engines.deepspeed import STAGES
-from runner.engines.environment import Environment, environment
+from runner.engines.environment import Environment, ensure, environment
 from runner.launch.validators import Answer, ask, capabilities, cases_of
 from runner.project import Project
 from runner.recipe.check import check
@@ -35,7 +36,6 @@ from tests.differential.mutations import Mutated, apply, mutations
 
 SEED = 7
 VERDICTS = ("both accept", "both refuse", "later", "stricter", "looser")
-FILE = ROOT / "data" / "agreement.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +43,15 @@ class Base:
     doc: Document
     recipe: Recipe
     files: dict[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """The codes of our errors and what they say, none where we accept; and what Axolotl is asked."""
+
+    codes: tuple[str, ...]
+    told: tuple[str, ...]
+    body: Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,9 +113,9 @@ class World:
         given = base.doc.plain().items()
         return {k: v for k, v in given if (k in config and k not in own) or k in header_keys()}
 
-    def judge(self, mutated: Mutated) -> tuple[tuple[str, ...], tuple[str, ...], dict[str, Any]]:
-        """Our error codes, what they say, and what Axolotl is asked. What we accept is asked as it really renders; what
-        we refuse can't be rendered, and is the shipped rendering with the same changes."""
+    def judge(self, mutated: Mutated) -> Judged:
+        """What we accept is asked about as it really renders; what we refuse can't be rendered, and is the shipped
+        rendering with the same changes."""
         base = self.bases[mutated.base]
         values = apply(base.doc.plain(), mutated.changes)
         doc = replace(base.doc, root=make_node(values, Span("<mutated>")))
@@ -115,10 +124,11 @@ class World:
             try:
                 recipe = self._open(doc)
                 (case,) = (c for c in cases_of(recipe, render(recipe)) if c.validator == "by_axolotl")
-                return (), (), dict(case.body)
+                return Judged((), (), case.body)
             except Refused as refused:
                 errors = refused.diagnostics
-        return tuple(d.code for d in errors), tuple(d.message for d in errors), self._patched(base, mutated)
+        codes, told = tuple(d.code for d in errors), tuple(d.message for d in errors)
+        return Judged(codes, told, self._patched(base, mutated))
 
     def _patched(self, base: Base, mutated: Mutated) -> dict[str, Any]:
         config = apply(yaml.safe_load(base.files["axolotl.yaml"]), mutated.changes)
@@ -137,13 +147,10 @@ def said(answer: Answer) -> str:
     return "; ".join(f"drops {p.keys[0]}" if p.dropped else f"{p.by}: {p.said}" for p in answer.problems)
 
 
-def compare(world: World, env: Environment, count: int, number: int) -> list[Compared]:
-    drawn = world.draw(count, number)
-    judged = [world.judge(each) for each in drawn]
-    answers = ask("by_axolotl", env, [body for _, _, body in judged])
+def compare(drawn: list[Mutated], judged: list[Judged], answers: list[Answer]) -> list[Compared]:
     return [
-        Compared(mutated, ours, told, said(answer))
-        for mutated, (ours, told, _), answer in zip(drawn, judged, answers, strict=True)
+        Compared(mutated, ours.codes, ours.told, said(answer))
+        for mutated, ours, answer in zip(drawn, judged, answers, strict=True)
     ]
 
 
@@ -162,14 +169,18 @@ def main() -> None:
     given = parser.parse_args()
     began = time.monotonic()
     env = environment("axolotl")
-    compared = compare(World(), env, given.count, given.seed)
+    ensure(env, lambda progress: None)
+    world = World()
+    drawn = world.draw(given.count, given.seed)
+    judged = [world.judge(each) for each in drawn]
+    compared = compare(drawn, judged, ask("by_axolotl", env, [each.body for each in judged]))
     found = Counter(each.verdict for each in compared)
     for each in compared:
         if each.verdict in given.show.split(","):
             print(f"{each.verdict}: {each.mutated.base}: {each.mutated.what}\n  ours: {each.ours} {each.told}")
             print(f"  theirs: {each.theirs or 'accepted'}")
     seconds = time.monotonic() - began
-    print(f"{len(compared)} configs in {seconds:.0f} s: {dict(found)}, agreement {rate(found):.4f}")
+    print(f"{len(compared)} configs in {seconds:.0f} s: {dict(found)}, agreement {rate(found):.2%}")
     if given.out:
         given.out.write_text(json.dumps(figures(found, env, given.seed), indent=1) + "\n")
     sys.exit(1 if found["looser"] else 0)

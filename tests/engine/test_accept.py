@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cache
@@ -24,9 +25,12 @@ from runner.recipe.document import Document
 from runner.recipe.resolve import Recipe, resolve
 from runner.render import render, to_yaml
 from tests.conftest import ROOT
+from tests.differential.measure import SEED, Compared, World, compare, rate
 from tests.engine.conftest import Smoke
 
 SMALLER = (("phase4/sft-13b", "RTX 4090"), ("phase4/full-13b", "A100-40GB"), ("phase2/pretrain-7b", "A100-40GB"))
+# recipes that the bounded differential test draws
+MUTATED = 150
 EXPERTS = (
     "adapter=qlora", "load_in_4bit=true", "lora_target_linear=null", 'lora_target_modules=["q_proj","v_proj"]',
     "deepspeed=null", "lora_target_parameters=null",
@@ -90,8 +94,14 @@ class Asked:
         return list(diagnose(self.doc, self.answer))
 
 
+@dataclass(frozen=True)
+class AllAsked:
+    named: dict[str, Asked]
+    mutated: list[Compared]
+
+
 @pytest.fixture(scope="module")
-def asked(built: Callable[[str], Environment]) -> dict[str, Asked]:
+def all_asked(built: Callable[[str], Environment]) -> AllAsked:
     """Everything that Axolotl's environment is asked, in one process: importing takes longer than all of the cases."""
     cases = {
         "pipeline": ("phase2/parallel-pipeline", body("phase2/parallel-pipeline", deepspeed={"train_batch_size": 7})),
@@ -103,9 +113,20 @@ def asked(built: Callable[[str], Environment]) -> dict[str, Asked]:
         "experts": ("phase5/moe-mixtral-lora", body("phase5/moe-mixtral-lora", *EXPERTS)),
         **{f"advised {name}": (name, _advised(name, gpu)) for name, gpu in SMALLER},
     }
-    answers = ask("by_axolotl", built("axolotl"), [each for _, each in cases.values()])
+    world = World()
+    drawn = world.draw(MUTATED, SEED)
+    judged = [world.judge(each) for each in drawn]
+    bodies = [*(each for _, each in cases.values()), *(each.body for each in judged)]
+    answers = ask("by_axolotl", built("axolotl"), bodies)
     docs = [compose(Project(ROOT), Project(ROOT).recipe_file(name)) for name, _ in cases.values()]
-    return {name: Asked(doc, answer) for name, doc, answer in zip(cases, docs, answers, strict=True)}
+    first, rest = answers[: len(cases)], answers[len(cases) :]
+    named = {name: Asked(doc, answer) for name, doc, answer in zip(cases, docs, first, strict=True)}
+    return AllAsked(named, compare(drawn, judged, rest))
+
+
+@pytest.fixture(scope="module")
+def asked(all_asked: AllAsked) -> dict[str, Asked]:
+    return all_asked.named
 
 
 def _advised(name: str, gpu: str) -> dict[str, Any]:
@@ -134,6 +155,18 @@ def test_what_they_say_stands_at_the_line_of_the_key_they_name(asked: dict[str, 
     unnamed = replace(asked["type"].answer.problems[0], keys=())
     (whole,) = diagnose(asked["type"].doc, Answer((unnamed,)))
     assert (whole.code, whole.span.line) == ("R821", 1)
+
+
+def test_our_verdict_on_mutated_recipes_is_axolotls(all_asked: AllAsked) -> None:
+    """The bounded form of `make differential`: nothing is accepted here that Axolotl refuses."""
+    found = Counter(each.verdict for each in all_asked.mutated)
+    assert len(all_asked.mutated) > MUTATED / 2
+    looser = [
+        (each.mutated.base, each.mutated.what, each.theirs) for each in all_asked.mutated if each.verdict == "looser"
+    ]
+    assert looser == []
+    assert min(found["both accept"], found["both refuse"]) > MUTATED / 10
+    assert rate(found) > 0.95, [each for each in all_asked.mutated if each.verdict == "stricter"]
 
 
 def test_what_the_plan_advises_is_accepted(asked: dict[str, Asked]) -> None:

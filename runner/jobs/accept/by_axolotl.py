@@ -41,6 +41,8 @@ MOVED = {
     "noisy_embedding_alpha": "neftune_noise_alpha",
     "pretrain_multipack_buffer_size": "streaming_multipack_buffer_size",
     "dpo_beta": "rl_beta",
+    "dataset_processes": "dataset_num_proc",
+    "gc_steps": "gc_collect_steps",
     "liger_swiglu": "liger_glu_activation",
 }
 # the same below other keys
