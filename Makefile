@@ -26,7 +26,7 @@ SCHEMA_ENGINES := axolotl transformers
 SERVERS := vllm
 RECIPE_FILES := $(shell find recipes -name '*.yaml' -o -type d)
 
-.PHONY: help setup list validate show plan recipe smoke serve rag doctor env graph schemas tasks smoke-data lock readme check lint test bench bench-rag clean
+.PHONY: help setup list validate show plan recipe smoke serve rag doctor env graph schemas tasks smoke-data lock readme check lint test differential bench bench-rag clean
 
 help: ## this list
 	@echo "usage: make TARGET [R=phase4/dpo-13b] [PROFILE=smoke] [-j2] [-n]"
@@ -129,6 +129,9 @@ lint: $(VENV)/.dev
 # real servers and trainers on two busy cores are late now and then: such a test is tried again, and pytest counts it (`rerun`)
 test: $(VENV)/.dev lint ## all tests, the engines' smoke runs included
 	@$(VENV)/bin/python -m pytest -n 2 --dist load --reruns 2 --reruns-delay 2 --durations 40
+
+differential: $(VENV)/.dev ## our verdict on 3,000 mutated recipes beside Axolotl's own, into data/agreement.json: minutes
+	@$(VENV)/bin/python -m tests.differential.measure --count 3000 --out data/agreement.json
 
 bench: $(VENV)/.dev ## how long start-up, a run and a fit take
 	@$(VENV)/bin/python -m tests.benchmarks.startup

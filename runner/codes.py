@@ -340,4 +340,32 @@ CODES: dict[str, tuple[str, str]] = {
         "None of these tools puts the environment into a config: `${HF_USER}/model` is a model of that very name.\n"
         "A recipe knows `${needs.ALIAS.OUTPUT}`, `${data}` and `${project}` only.",
     ),
+    "R820": (
+        "the engine's own validator refuses a value",
+        "`runner validate --engine` renders the recipe and asks the validator of the engine that it is for, in the\n"
+        "engine's environment. The words are the engine's; the place is the key that they name. No rule of ours said\n"
+        "so before, which is worth a report.",
+    ),
+    "R821": (
+        "the engine's own validator refuses the recipe",
+        "As R820, where the engine names no key that the recipe holds.",
+    ),
+    "R822": (
+        "a key that the engine would drop",
+        "Axolotl takes no notice of a key that it does not know: the run works, without what was meant. A key of a\n"
+        "plugin is known once the plugin is named in `plugins`.",
+    ),
+    "R823": (
+        "no environment to ask",
+        "`runner validate --engine` builds no environment, which takes minutes and gigabytes; `runner env build` does.",
+    ),
+    "R824": (
+        "the engine's validator gave no answer",
+        "It ended before it had answered, or took too long: a fault of the environment more likely than of the recipe.",
+    ),
+    "R825": (
+        "a library that was taken to be there",
+        "Some libraries have no build for this machine, and the engine looks for them while it validates. The rest of\n"
+        "the config was validated as if they were installed.",
+    ),
 }

@@ -24,6 +24,12 @@ _READ_BY = {
     "dpo_use_liger_kernel": ("dpo", "ipo"),
     "precompute_ref_log_probs": ("dpo", "ipo"),
 }
+_PAIR_ROWS = ["path", "split", "type", "data_files", "revision", "field_messages", "field_chosen", "field_rejected"]
+# method -> keys of its datasets
+_ROWS = {
+    **dict.fromkeys(("dpo", "ipo", "simpo"), _PAIR_ROWS),
+    "kto": ["path", "split", "type", "data_files", "trust_remote_code", "revision"],
+}
 
 
 @rule("R150", "KTO that would lose its columns", source=_VALIDATION)
@@ -155,3 +161,26 @@ def beta_twice(facts: Facts) -> Iterator[Diagnostic]:
             help="remove one of the two",
             severity="warning",
         )
+
+
+@rule(
+    "R836",
+    "a dataset's key that the method does not read",
+    source="https://github.com/axolotl-ai-cloud/axolotl/blob/main/src/axolotl/utils/schemas/datasets.py",
+)
+def keys_of_other_rows(facts: Facts) -> Iterator[Diagnostic]:
+    """Axolotl reads a row of `datasets` as its method's own class, and drops what that class does not know: preference
+    rows have fields for the two answers and none for shards or roles, and KTO's rows have no fields to name at all but
+    in `type`.
+    """
+    read = _ROWS.get(str(facts.get("rl")))
+    for at, node in facts.all("datasets.*") if read is not None else ():
+        for key, value in node.value.items() if isinstance(node.value, dict) else ():
+            if key not in read and value.value is not None:
+                yield facts.report(
+                    "R836",
+                    f"{at}.{key}",
+                    f"`{key}` of a dataset does nothing with `rl: {facts.get('rl')}`",
+                    note="read: " + ", ".join(f"`{k}`" for k in read),
+                    help=f"remove `{key}`",
+                )
