@@ -20,6 +20,7 @@ from runner.launch.supervise import Prepared, start_record
 from runner.project import Project
 from runner.recipe.resolve import Recipe
 from runner.record import LOG, RECORD, fingerprint, new_run_dir, write_files, write_json
+from runner.redact import mask_logs, redact
 
 SPEC = "endpoint.json"
 
@@ -66,6 +67,7 @@ def wait_ready(run: Path, process: subprocess.Popen[bytes], told: Callable[[], N
 def finish(run: Path, process: subprocess.Popen[bytes]) -> Endpoint:
     """After launch.sh has ended: what it came to, recorded."""
     process.wait()
+    mask_logs(run, os.environ)
     ended = look(run)
     settle(ended)
     if ended.status == "stopped":
@@ -85,7 +87,7 @@ def last_line(run: Path) -> str:
         lines = (run / LOG).read_text(errors="replace").splitlines()
     except OSError:
         return ""
-    return next((line.strip()[:400] for line in reversed(lines) if line.strip()), "")
+    return next((redact(line.strip()[:400]) for line in reversed(lines) if line.strip()), "")
 
 
 def spec_of(files: dict[str, str]) -> dict[str, Any]:
