@@ -34,7 +34,8 @@ def remote_code(facts: Facts) -> Iterator[Diagnostic]:
         return
     for path, node in walk(facts.doc.root):
         key = str(path[-1]).lstrip("-").replace("-", "_") if path else ""
-        kernel = key == "attn_implementation" and "/" in str(node.value)
+        # transformers itself trusts the kernels of that one organization
+        kernel = key == "attn_implementation" and re.match(r"(?!kernels-community/).+/", str(node.value))
         if (key in _REMOTE_CODE and node.value is True) or kernel:
             yield Diagnostic(
                 "R501",
