@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import random
+import shutil
 import sys
 import tempfile
 import time
@@ -35,9 +36,10 @@ FORBIDDEN = {
     "socket.connect", "socket.bind", "shutil.rmtree", "shutil.copyfile", "pickle.find_class",
 }  # fmt: skip
 NASTY = [
-    "", " ", "~", "null", "true", "no", "0", "-1", "1e400", "-.inf", ".nan", "9" * 45, "0x" + "f" * 50, "1_0", "2024-01-01",
-    "$(touch x)", "`id`", "'; id; '", '"', "'", "\\", "{{ 7*7 }}", "{% raw %}", "{#", "../../../x", "/etc/passwd", "~/x",
-    "a\nb", "a\r\n\tb", "\u2028", "\x85", "\ufeff", "\u202e", "é" * 300, "x" * 5000, "-x", "--flag", "%s", "${needs.a.b}",
+    "", " ", "~", "null", "true", "no", "0", "-1", "1e400", "-.inf", ".nan", "9" * 45, "0x" + "f" * 50, "1_0",
+    "2024-01-01", "$(touch x)", "`id`", "'; id; '", '"', "'", "\\", "{{ 7*7 }}", "{% raw %}", "{#", "../../../x",
+    "/etc/passwd", "~/x", "a\nb", "a\r\n\tb", "\u2028", "\x85", "\ufeff", "\u202e", "é" * 300, "x" * 5000, "-x",
+    "--flag", "%s", "${needs.a.b}",
     "${data}", "${project}/../x", "${", "__import__('os')", "!!python/object:os.system x", "&a [*a]", "*b", "<<", "? x",
     "- -", "[", "{", "|", ">", "#", "hf_" + "A" * 30, "llama-2-13b", "phase4/dpo-13b", "con", ".", "..", "a/b/c/d/e/f",
 ]  # fmt: skip
@@ -58,6 +60,9 @@ class Fuzz:
     slowest: float = 0.0
     heard: list[str] = field(default_factory=list)
     listening: bool = False
+
+    def __post_init__(self) -> None:
+        self.library = Library(self.project, "full")
 
     def hear(self, event: str, arguments: tuple[Any, ...]) -> None:
         if not self.listening:
@@ -86,7 +91,8 @@ class Fuzz:
             self.bad.append((text.decode("utf-8", "replace"), wrong))
 
     def through(self, file: Path) -> tuple[str, str]:
-        library = Library(self.project, "full")
+        library = self.library
+        library._read.pop("fuzzed", None)
         doc, found = check_recipe(library, file)
         if doc is None or any(d.is_error for d in found):
             return ("refused" if doc is None else "diagnosed"), ""
@@ -123,7 +129,7 @@ def _is_text(file: Path) -> bool:
 def damaged(chance: random.Random, texts: list[str], plains: list[dict[str, Any]]) -> bytes:
     if chance.random() < 0.5:
         plain = json.loads(json.dumps(chance.choice(plains)))
-        for _ in range(chance.choice((1, 1, 2, 3))):
+        for _ in range(chance.choice((1, 1, 1, 1, 2, 3))):
             damage_values(chance, plain)
         text = json.dumps(plain, ensure_ascii=False)
         raw = text.encode("utf-8", "surrogatepass")
@@ -143,7 +149,7 @@ def damage_values(chance: random.Random, plain: dict[str, Any]) -> None:
             at = at[key]
             continue
         what = chance.random()
-        if what < 0.6:
+        if what < 0.45:
             at[key] = chance.choice(VALUES)
         elif what < 0.7:
             del at[key]
@@ -164,37 +170,36 @@ def damage_text(chance: random.Random, text: str, texts: list[str]) -> bytes:
     for _ in range(chance.choice((1, 1, 2, 4))):
         lines = text.split("\n")
         at = chance.randrange(len(lines))
-        ways: list[Callable[[], None]] = [
-            lambda: lines.insert(at, lines[at]),
-            lambda: lines.pop(at) and None,
-            lambda: lines.insert(at, f"{chance.choice(NASTY)}: {chance.choice(NASTY)}"),
-            lambda: lines.__setitem__(at, lines[at].partition(":")[0] + ": " + chance.choice(NASTY)),
-            lambda: lines.__setitem__(at, " " * chance.randrange(5) + lines[at]),
-            lambda: lines.__setitem__(at, lines[at][: chance.randrange(len(lines[at]) + 1)]),
-            lambda: lines.insert(at, chance.choice(chance.choice(texts).split("\n"))),
-            lambda: lines.insert(at, "x: " + chance.choice("[{") * chance.choice((3, 40, 300))),
-            lambda: lines.insert(at, "b: &b {" + ", ".join(f"k{i}: *b" for i in range(3)) + "}"),
-        ]
-        chance.choice(ways)()
+        line = lines[at]
+        key, nasty = line.partition(":")[0], chance.choice(NASTY)
+        lines[at : at + 1] = chance.choice(
+            [
+                [line, line],
+                [],
+                [f"{nasty}: {chance.choice(NASTY)}", line],
+                [f"{key}: {nasty}"],
+                [" " * chance.randrange(5) + line],
+                [line[: chance.randrange(len(line) + 1)]],
+                [chance.choice(chance.choice(texts).split("\n")), line],
+                ["x: " + chance.choice("[{") * chance.choice((3, 40, 300)), line],
+                ["b: &b {" + ", ".join(f"k{i}: *b" for i in range(3)) + "}", line],
+            ]
+        )
         text = "\n".join(lines)
     raw = text.encode("utf-8", "surrogatepass")
     if chance.random() < 0.2:
-        at = chance.randrange(len(raw) + 1)
-        raw = (
-            raw[:at]
-            + bytes(chance.randrange(256) for _ in range(chance.choice((1, 1, 4))))
-            + raw[at + chance.randrange(3) :]
-        )
+        at, gone = chance.randrange(len(raw) + 1), chance.randrange(3)
+        raw = raw[:at] + bytes(chance.randrange(256) for _ in range(chance.choice((1, 1, 4)))) + raw[at + gone :]
     return raw
 
 
 def fuzz(count: int, seed: int, folder: Path, *, told: Callable[[Fuzz, int], None] = lambda fuzz, done: None) -> Fuzz:
-    """`folder` becomes a project with one recipe in it."""
-    (folder / "recipes").mkdir(parents=True, exist_ok=True)
+    """`folder` becomes a project with our recipes, which the damaged one may name, and that one."""
+    shutil.copytree(ROOT / "recipes", folder / "recipes")
     found = Fuzz(seed, Project(folder))
     sys.addaudithook(found.hear)
     texts = seeds()
-    plains = [plain for text in texts if (plain := _plain(text)) is not None]
+    plains = [plain for text in texts if (plain := _plain(text)) is not None and len(plain) > 3]
     chance = random.Random(seed)
     for done in range(1, count + 1):
         found.one(damaged(chance, texts, plains))
@@ -216,7 +221,8 @@ def main(count: int, seed: int) -> int:
     def told(found: Fuzz, done: int) -> None:
         if done % 5000 == 0 or done == count:
             print(
-                f"{done:,} inputs, {time.monotonic() - started:.0f} s, {dict(found.ways)}, slowest {found.slowest:.2f} s",
+                f"{done:,} inputs, {time.monotonic() - started:.0f} s, {dict(found.ways)}, ",
+                f"slowest {found.slowest:.2f} s",
                 flush=True,
             )
 
