@@ -129,7 +129,10 @@ class Editor:
             length = int(header.split(b":")[1])
             while out.readline().strip():
                 pass
-            self._take(json.loads(out.read(length)))
+            body = out.read(length)
+            if len(body) < length:
+                return  # it was ended
+            self._take(json.loads(body))
 
     def _take(self, message: dict[str, Any]) -> None:
         if "method" not in message:
