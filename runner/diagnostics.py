@@ -162,5 +162,7 @@ def render_github(diagnostic: Diagnostic) -> str:
         return data(text).replace(":", "%3A").replace(",", "%2C")
 
     body = "\n".join([d.message, *([d.label] if d.label else []), *d.notes, *([f"help: {d.help}"] if d.help else [])])
-    at = f"file={prop(shown_path(d.span.file))},line={max(1, d.span.line)},col={max(1, d.span.column)}"
+    line, start = max(1, d.span.line), max(1, d.span.column)
+    at = f"file={prop(shown_path(d.span.file))},line={line},endLine={line}"
+    at += f",col={start},endColumn={start + max(1, d.span.width)}"
     return f"::{d.severity} {at},title={prop(d.code)}::{data(body)}"
