@@ -26,7 +26,7 @@ SCHEMA_ENGINES := axolotl transformers
 SERVERS := vllm
 RECIPE_FILES := $(shell find recipes -name '*.yaml' -o -type d)
 
-.PHONY: help setup list validate show plan recipe smoke serve rag doctor env graph schemas tasks smoke-data lock readme check lint test differential bench bench-rag clean
+.PHONY: help setup list validate show plan recipe smoke serve rag doctor env graph schemas tasks smoke-data lock readme diagnostics fuzz mutate check lint test differential bench bench-rag clean
 
 help: ## this list
 	@echo "usage: make TARGET [R=phase4/dpo-13b] [PROFILE=smoke] [-j2] [-n]"
@@ -113,6 +113,16 @@ lock: $(RUNNER) ## runner/engines/locks from the extras in pyproject.toml
 
 readme: $(RUNNER) ## the generated parts of README.md, from the recipes and what their runs here recorded
 	@$(VENV)/bin/python -m runner.report.readme README.md
+
+diagnostics: $(RUNNER) ## docs/diagnostics.md, the long form of every code
+	@mkdir -p docs
+	@$(VENV)/bin/python -m runner.report.diagnostics docs/diagnostics.md
+
+fuzz: $(VENV)/.dev ## 200,000 damaged recipes through load, check, resolve and render; FUZZ=20000 for fewer, SEED=1 for others
+	@$(VENV)/bin/python -m tests.fuzz "$${FUZZ:-200000}" "$${SEED:-0}"
+
+mutate: $(VENV)/.dev ## do the tests notice when a rule is changed? A sample of 300; MUTATE=all for all
+	@$(VENV)/bin/python -m tests.mutate "$${MUTATE:-300}"
 
 smoke-data: ## data/smoke from its generator
 	@$(PYTHON) runner/jobs/make_smoke_data.py data/smoke

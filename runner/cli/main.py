@@ -117,11 +117,13 @@ def _our_bug(error: Exception) -> None:
     import tempfile
     import traceback
 
+    from runner.redact import redact
+
     if os.environ.get("RUNNER_DEBUG"):
         traceback.print_exc()
         return
     with tempfile.NamedTemporaryFile("w", prefix="runner-bug-", suffix=".txt", delete=False) as report:
-        report.write(f"runner {__version__}, python {sys.version}\n{' '.join(sys.argv)}\n\n")
-        traceback.print_exc(file=report)
-    click.echo(f"error: this is a bug in the runner: {type(error).__name__}: {error}", err=True)
+        report.write(f"runner {__version__}, python {sys.version}\n{redact(' '.join(sys.argv))}\n\n")
+        report.write(redact(traceback.format_exc()))
+    click.echo(f"error: this is a bug in the runner: {type(error).__name__}: {redact(str(error))}", err=True)
     click.echo(f"  = help: please report it with {report.name}", err=True)

@@ -18,7 +18,9 @@ from runner.recipe.load import Refused, find_recipe
 
 @click.command()
 @click.argument("recipes", nargs=-1, metavar="[RECIPE]...")
-@click.option("--format", "style", type=click.Choice(["text", "json", "github"]), default="text", show_default=True)
+@click.option(
+    "--format", "style", type=click.Choice(["text", "json", "github", "sarif"]), default="text", show_default=True
+)
 @click.option("--strict", is_flag=True, help="Warnings fail too.")
 @click.option("--quiet", "-q", is_flag=True, help="Say nothing when all is well.")
 @click.option("--needs", is_flag=True, help="And the recipes that they need.")

@@ -10,6 +10,7 @@ from runner.engines import Step, images
 from runner.engines.deepspeed import deepspeed_config
 from runner.facts.boxes import Box
 from runner.recipe.resolve import Recipe
+from runner.recipe.rules.axolotl.managed import MANAGED
 
 ENVIRONMENT = "axolotl"
 OUTPUT = "output"
@@ -118,6 +119,7 @@ def _is_local(model: str) -> bool:
 def _config(recipe: Recipe) -> dict[str, Any]:
     """The recipe's Axolotl keys as they stand, plus the few that are the runner's to set."""
     config = images.config(recipe.values) if images.has_images(recipe) else dict(recipe.values)
+    config = {key: value for key, value in config.items() if key not in MANAGED}
     if recipe.prepared is not None:
         config |= _prepared(recipe.prepared, config)
     if recipe.architecture is not None:

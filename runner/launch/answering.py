@@ -7,6 +7,7 @@ state lie there, so that `runner ps` and `runner stop` see the one as they see t
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import time
 import urllib.error
@@ -26,6 +27,7 @@ from runner.project import Project
 from runner.recipe.load import Refused
 from runner.recipe.resolve import Recipe
 from runner.record import RECORD, fingerprint, latest, now, read_run, write_json
+from runner.redact import mask_logs
 
 CONFIG, SCRIPT, LOG, FOLDER = "rag.json", "serve.sh", "serve.log", "service"
 # what an embedded store takes to write down what it has in memory
@@ -116,6 +118,7 @@ def finish(run: Path, process: subprocess.Popen[bytes], *, asked: bool) -> Endpo
     while marked(folder) and time.monotonic() < end:
         time.sleep(POLL_S)
     end_stragglers(folder)
+    mask_logs(run, os.environ)
     well = asked or code == 0
     error = None if well else tied.last_line(run / LOG) or "it wrote nothing"
     write_json(folder / STATE, read_state(folder) | {"status": "stopped" if well else "failed", "error": error})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import time
 from collections.abc import Callable
@@ -15,6 +16,7 @@ from runner.launch.supervise import Prepared, start_record
 from runner.project import Project
 from runner.recipe.resolve import Recipe
 from runner.record import LOG, RECORD, fingerprint, new_run_dir, write_files, write_json
+from runner.redact import mask_logs
 
 SPEC = "endpoint.json"
 
@@ -47,6 +49,7 @@ def wait_ready(run: Path, process: subprocess.Popen[bytes], told: Callable[[], N
 def finish(run: Path, process: subprocess.Popen[bytes]) -> Endpoint:
     """After launch.sh has ended: what it came to, recorded."""
     process.wait()
+    mask_logs(run, os.environ)
     ended = look(run)
     settle(ended)
     if ended.status == "stopped":

@@ -41,6 +41,7 @@ from runner.record import (
     write_files,
     write_json,
 )
+from runner.redact import redact
 from runner.render import render
 
 LOG_TAIL = 64 * 1024
@@ -267,7 +268,7 @@ def last_error(recipe: Recipe, run: Path) -> str:
         tail = log.read().decode("utf-8", "replace")
     said = load_engine(recipe.engine).failure(tail)
     lines = [line.strip() for line in tail.splitlines() if line.strip()]
-    return (said or (lines[-1] if lines else "it wrote nothing"))[:400]
+    return redact((said or (lines[-1] if lines else "it wrote nothing"))[:400])
 
 
 def headline(metrics: dict[str, Any]) -> str:

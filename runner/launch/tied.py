@@ -14,6 +14,7 @@ from runner.engines import jobs_dir
 from runner.launch.local import MARK
 from runner.launch.supervise import environment_paths
 from runner.recipe.resolve import Recipe
+from runner.redact import redact
 
 
 def start(
@@ -22,7 +23,8 @@ def start(
     """`script` and its options, run by bash in `folder`; its output goes to `log`. All its processes carry `mark`.
     Unless `detached` it is told to end when we do, however."""
     tie = [sys.executable, "-I", "-S", str(jobs_dir() / "endpoint" / "tie.py"), str(os.getpid()), "SIGTERM"]
-    with log.open("wb") as out:
+    log.write_bytes(b"")
+    with log.open("ab") as out:  # secrets are masked in place meanwhile
         return subprocess.Popen(
             [*([] if detached else tie), "bash", *script],
             cwd=folder,
@@ -45,5 +47,6 @@ def last_line(log: Path) -> str:
     with suppress(OSError):
         lines = [line.strip() for line in log.read_text(errors="replace").splitlines() if line.strip()]
         errors = [line for line in lines if line.startswith("error: ")]
-        return ([*lines[-1:], *errors] or [""])[-1].removeprefix("error: ")[:400]
+        told = ([*lines[-1:], *errors] or [""])[-1].removeprefix("error: ")[:400]
+        return redact(told)
     return ""

@@ -22,10 +22,14 @@ def _kinds() -> tuple[str, ...]:
 
 @cache
 def kind_schema(kind: str) -> dict[str, Any]:
-    """The JSON Schema of a kind. Raises KeyError for an unknown one."""
+    """The JSON Schema of a kind, of a recipe that its parents have been added to: there `required` holds without
+    condition. Raises KeyError for an unknown one."""
     if kind not in kind_names():
         raise KeyError(kind)
     schema: dict[str, Any] = json.loads((shipped("schemas") / f"{kind}.schema.json").read_text())
+    if "if" in schema and "else" in schema:
+        del schema["if"]
+        schema |= schema.pop("else")
     return schema
 
 
