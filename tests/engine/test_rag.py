@@ -103,10 +103,10 @@ def test_questions_that_nothing_was_chosen_by(smoked: Smoke) -> None:
     """Other documents than the recipe's sources, in an index of their own."""
     run = smoked.run("phase5/rag-heldout")
     told = summary(run)
-    assert told["questions"]["n"] == sum(told["questions"]["groups"].values()) > 20
+    assert told["questions"]["n"] == sum(told["questions"]["groups"].values()) >= 10
     assert told["index"]["documents"] == told["questions"]["documents"] > 100
     rows = [json.loads(line) for line in (run.path / "questions/corpus.jsonl").read_text().splitlines()]
-    assert {row["_id"].partition(".")[0] for row in rows} >= {"nltk", "numpy", "sklearn"}
+    assert {row["_id"].partition(".")[0] for row in rows} >= {"nltk", "sklearn"}
     found = scores(run)
     assert set(found) == {"as written", "dense", "bm25", "reciprocal ranks"}
     assert all(0.3 < value <= 1 for value in found.values())

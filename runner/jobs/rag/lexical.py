@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import threading
 import time
 from collections.abc import Mapping, Sequence
@@ -71,14 +70,6 @@ class Index:
     meta: list[Mapping[str, Any]]
     masks: dict[tuple[Any, ...], NDArray[np.bool_]]
     settings: Settings
-    idf: NDArray[np.float64]
-
-    def most(self, question: str) -> float:
-        """The score that no passage can pass: of one with each of the question's words without end. Words that are in
-        no passage count too, since they are as much a part of what was asked."""
-        numbers = (self.numbers.get(term, -1) for term in asked(question, stemmer(self.settings.stemmer)))
-        unknown = math.log(1 + (len(self.passages) + 0.5) / 0.5)
-        return float(sum(self.idf[n] if 0 <= n < self.idf.size else unknown for n in numbers))
 
     def search(self, question: str, k: int, where: Where | None = None) -> list[tuple[str, float]]:
         """Only passages that share a term with the question."""
@@ -139,14 +130,7 @@ def build(generation: int, rows: Sequence[tuple[str, str, Mapping[str, Any]]], v
     for passage in gone:
         del vocabulary.passages[passage]
     return Index(
-        generation,
-        [passage for passage, _, _ in rows],
-        counted,
-        vocabulary.ids,
-        [m for _, _, m in rows],
-        {},
-        settings,
-        idf,
+        generation, [passage for passage, _, _ in rows], counted, vocabulary.ids, [m for _, _, m in rows], {}, settings
     )
 
 

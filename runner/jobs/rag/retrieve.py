@@ -125,13 +125,12 @@ class Retriever:
         """The best of each way of searching; BM25 runs while the question is embedded and the store searched."""
         mode, k = settings["mode"], max(settings["candidates"], settings["top_k"])
 
-        def lexical() -> Listed:
+        def lexical() -> list[tuple[str, float]]:
             with timed(times, "lexical"):
-                index = self.lexical(settings).index()
-                return Listed("bm25", index.search(question, k, where), most=index.most(question))
+                return self.lexical(settings).search(question, k, where)
 
         if mode == "bm25":
-            return [lexical()]
+            return [Listed("bm25", lexical())]
         behind = self._pool.submit(lexical) if mode == "hybrid" else None
         if vector is None:
             with timed(times, "embed"):
@@ -142,12 +141,12 @@ class Retriever:
             return [Listed("dense", dense)]
         words = behind.result()
         known = {passage for passage, _ in dense}
-        others = [passage for passage, _ in words.ranked if passage not in known]
+        others = [passage for passage, _ in words if passage not in known]
         further: dict[str, float] = {}
         if settings["fusion"] == "scores" and others and hasattr(self.store, "similarities"):
             with timed(times, "dense"):
                 further = self.store.similarities(vector, others)
-        return [Listed("dense", dense, further), words]
+        return [Listed("dense", dense, further), Listed("bm25", words)]
 
     def lexical(self, settings: Mapping[str, Any] | None = None) -> Lexical:
         """The BM25 index for these settings, the recipe's when left out; made once for all who ask."""

@@ -54,10 +54,8 @@ class _Words(BaseRetriever):
     k: int
 
     def _get_relevant_documents(self, query: str, *, run_manager: Any) -> list[Document]:
-        index = self.lexical.index()
-        most = index.most(query)
-        found = index.search(query, self.k)
-        return [Document(id=name, page_content="", metadata={"score": score, "most": most}) for name, score in found]
+        found = self.lexical.search(query, self.k)
+        return [Document(id=name, page_content="", metadata={"score": score}) for name, score in found]
 
 
 class Searching:
@@ -73,10 +71,9 @@ class Searching:
 
     def _fused(self, lists: dict[str, list[Document]]) -> list[Document]:
         """By ours: LangChain's own ensemble has left its core."""
-        ranked = []
-        for name, found in lists.items():
-            most = found[0].metadata.get("most", 1.0) if found else 1.0
-            ranked.append(Listed(name, [(str(each.id), each.metadata["score"]) for each in found], most=most))
+        ranked = [
+            Listed(name, [(str(each.id), each.metadata["score"]) for each in found]) for name, found in lists.items()
+        ]
         best = fuse(ranked, self.settings["weights"], self.settings["fusion"], self.settings["fusion_k"])
         return [Document(id=each.id, page_content="", metadata={"score": each.score}) for each in best]
 
