@@ -18,10 +18,10 @@ def draw_reading(figure: Any, rows: Rows) -> None:
     sizes = sorted((r for r in rows if r["passages"] == top and not r["control"]), key=lambda r: r["chunk_size"])
     panels = figure.subplots(1, 2 if len(sizes) > 1 else 1, sharey=True, squeeze=False)[0]
     _lines(panels[0], counts, "passages", control)
-    panels[0].set(title=f"Passages shown, of {own} tokens; 0 is closed book", xlabel="passages", ylim=(0, 1.05))
+    panels[0].set(title=f"Passages shown, of {own} tokens; 0 is closed book", xlabel="passages shown", ylim=(0, 1.05))
     if len(sizes) > 1:
         _lines(panels[1], sizes, "chunk_size", ())
-        panels[1].set(title=f"Size of {top} passages", xlabel="tokens")
+        panels[1].set(title=f"Size of passages, {top} shown", xlabel="tokens of a passage")
     panels[0].legend(loc="upper left", bbox_to_anchor=(0, -0.2), ncols=2)
 
 

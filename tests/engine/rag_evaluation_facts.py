@@ -6,12 +6,14 @@ import gzip
 import json
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 from rag import judge, labelled, words
 from rag.config import Config
 from rag.evaluate import beir, compare, indexed, measure
+from rag.evaluate import reading as short
 from rag.sources import Aside, listing
 from rag.sources.reading import read as read_item
 from rag.types import Hit, Passage, Problem, as_searched
@@ -144,6 +146,17 @@ def labelling(folder: Path) -> dict[str, Any]:
         "count": count, "rules": rules, "questions": len(asked.texts), "named": named, "told": told,
         "known": all(d in rows for r in asked.relevant.values() for d in r),
     }  # fmt: skip
+
+
+def short_answers() -> dict[str, Any]:
+    """How answers of few words are compared, and questions that have none."""
+    untold = beir.Questions(Path("somewhere"), 1, {"q1": "who?"}, {"q1": {"a": 1}}, {})
+    config: Any = SimpleNamespace(evaluation={"reading": {"passages": [0]}})
+    return {
+        "plain": [short.plain(text) for text in ("The Green.", " a  red-fox ", "")],
+        "contained": [short.contains(text, ["red fox"]) for text in ("It is the Red Fox!", "red foxes", "")],
+        "untold": problem(lambda: short.read(config, None, untold)),
+    }
 
 
 def judging() -> dict[str, Any]:

@@ -23,7 +23,7 @@ from rag.config import Config
 from rag.fuse import Listed, fuse
 from rag.retrieve import Retriever
 from rag.types import Passage
-from rag_evaluation_facts import judging, labelling, measuring, odd, problem, reading
+from rag_evaluation_facts import judging, labelling, measuring, odd, problem, reading, short_answers
 from rag_memory import Memory, WordVectors
 
 TEXTS = {
@@ -261,7 +261,7 @@ def main() -> None:
     facts = {
         "tokenizing": tokenizing(), "bm25s": like_bm25s(), "searching": searching(), "fusing": fusing(),
         "following": following(), "asking": asking(), "surroundings": surroundings(),
-        "measuring": measuring(), "judging": judging(),
+        "measuring": measuring(), "judging": judging(), "short answers": short_answers(),
         "reading": reading(folder / "beir"), "odd": odd(folder / "odd"), "labelling": labelling(folder / "labelled"),
         "crossing": crossing(folder / "cross"), "narrowing": narrowing(),
     }  # fmt: skip

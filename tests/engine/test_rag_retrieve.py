@@ -235,6 +235,13 @@ def test_labelled_questions_are_the_same_every_time(rag: Environment, tmp_path: 
         assert (tmp_path / "a" / file).read_bytes() == (tmp_path / "b" / file).read_bytes()
 
 
+def test_short_answers_are_compared_without_what_does_not_count(facts: dict[str, Any]) -> None:
+    found = facts["short answers"]
+    assert found["plain"] == ["green", "redfox", ""]
+    assert found["contained"] == [True, False, False]
+    assert found["untold"] == "somewhere: question 'q1' has no `answers` in its metadata to compare with"
+
+
 def test_a_judge_is_read_by_its_last_word(facts: dict[str, Any]) -> None:
     found = facts["judging"]
     assert found["rows"] == [[1.0, None], [0.5, 0.0], [None, None]]

@@ -35,7 +35,7 @@ def of(rows: list[dict[str, Any]], size: int, passages: int, control: bool = Fal
 def test_closed_book_knows_what_it_was_taught_and_no_more(reading: list[dict[str, Any]]) -> None:
     closed = of(reading, 28, 0)
     assert closed["recall"] == 0
-    assert closed["groups"]["new"] < 2.5 * CHANCE
+    assert closed["groups"]["new"] < 3.5 * CHANCE
     assert closed["groups"]["seen"] > 0.25
 
 
@@ -54,9 +54,10 @@ def test_more_passages_show_more_and_distract(reading: list[dict[str, Any]]) -> 
     assert of(reading, 28, 8)["exact"] < of(reading, 28, 1)["exact"] - 0.1
 
 
-def test_small_passages_lose_what_they_are_about(reading: list[dict[str, Any]]) -> None:
+def test_small_passages_lose_whom_they_are_about(reading: list[dict[str, Any]]) -> None:
     assert of(reading, 16, 1)["recall"] < of(reading, 28, 1)["recall"] - 0.2
-    assert of(reading, 112, 1)["recall"] > 0.8
+    assert of(reading, 112, 1)["recall"] > of(reading, 16, 1)["recall"]
+    assert of(reading, 112, 1)["exact"] < of(reading, 28, 1)["exact"] - 0.15, "a large one has others' facts too"
 
 
 def test_figures_and_tables(smoked: Smoke, results: Path, reading: list[dict[str, Any]]) -> None:

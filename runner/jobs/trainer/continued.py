@@ -65,7 +65,8 @@ def _behind_passages(settings: Settings, args: Any) -> tuple[Any, list[Row], lis
     train = [text for text in train if text not in apart]
     tokenizer = load_tokenizer(settings, lambda: train)
     context = settings.own["context"]
-    known, asked = (neighbours.cut(_ids(tokenizer, part), context["chunk_size"]) for part in (train, held))
+    size = context.get("chunk_size", neighbours.CHUNK)
+    known, asked = (neighbours.cut(_ids(tokenizer, part), size) for part in (train, held))
     source = context["from"]
     return (
         tokenizer,

@@ -13,7 +13,8 @@ import numpy as np
 
 from .settings import BadSettings
 
-K1, B = 0.9, 0.4
+CHUNK = 64  # tokens, when the recipe does not say
+K1 = 0.9  # passages are of one length, so that BM25's other constant has no part
 COMMON = 0.1  # of a token that more chunks than this share have, nothing is learnt of what they are about
 AT_ONCE = 512
 
