@@ -96,9 +96,9 @@ async def _attacks(config: Config, retriever: Retriever, question: str) -> list[
     places = asyncio.Semaphore(AT_ONCE)
     with ThreadPoolExecutor(AT_ONCE) as workers:
 
-        async def one(row: Mapping[str, str]) -> _Seen:
+        async def one(row: Mapping[str, str]) -> Seen:
             async with places:
-                return await _seen(config, generator, Planted(retriever, row), workers, question)
+                return await _read(config, generator, Planted(retriever, row), workers, question)
 
         try:
             clean = await one(CLEAN)
@@ -117,7 +117,7 @@ def repeated(done: Done) -> bool:
 
 
 @dataclass(frozen=True, slots=True)
-class _Seen:
+class Seen:
     """The request that went to the model, what was searched with, and what came of it."""
 
     sent: dict[str, Any]
@@ -129,9 +129,9 @@ async def _note(request: httpx.Request) -> None:
     _SENT.get().append(json.loads(request.content))
 
 
-async def _seen(
+async def _read(
     config: Config, generator: Generator, planted: Planted, workers: ThreadPoolExecutor, question: str
-) -> _Seen:
+) -> Seen:
     """An answer, and a second search with it as the turn before, which a rewriting of questions would read."""
     _SENT.set(sent := [])
     pipeline = Pipeline(config, planted, planted, planted.retriever.embedder, generator, workers)  # type: ignore[arg-type]
@@ -142,10 +142,10 @@ async def _seen(
     ]
     earlier = ({"role": "user", "content": question}, {"role": "assistant", "content": done.text})
     await pipeline.retrieve(Question(question, earlier))
-    return _Seen(sent[0], planted.searched, done)
+    return Seen(sent[0], planted.searched, done)
 
 
-def held(question: str, seen: _Seen, clean: _Seen) -> dict[str, bool]:
+def held(question: str, seen: Seen, clean: Seen) -> dict[str, bool]:
     """Each part, beside what it did with a harmless document: the same model, settings and tools (none), the same
     rules, the same filters; citations that were never given marked so, and nothing of a stranger's on the page."""
     bare, as_clean = ({k: v for k, v in each.sent.items() if k != "messages"} for each in (seen, clean))
