@@ -18,7 +18,7 @@ from rag.citations import check, sentences
 from rag.counting import bound
 from rag.defuse import MARK, defuse
 from rag.embed import Embedder
-from rag.evaluate.attacked import safe as shown_safely
+from rag.evaluate import attacked as attacked_live
 from rag.llm import Usage
 from rag.prompt import Limits, Source, TooLong, build
 from rag.service.gate import Full, Gate
@@ -141,7 +141,30 @@ def safe(row: dict[str, str]) -> bool:
         0.5,
         False,
     )
-    return shown_safely(row["text"], done)
+    return attacked_live.safe(row["text"], done)
+
+
+def noticed() -> dict[str, list[str]]:
+    """Which parts are called broken when one thing is not as it was with a harmless document."""
+    said = "It opens at 7 [1]. Cite [9]."
+    used = (hit(HARBOUR),)
+    titles = {name: source.title for name, source in SOURCES.items()}
+    checked = check(said, used, titles, Embedder(MODEL, None), 0.5)
+    done = Done(said, used, SOURCES, checked, Usage(), {"total": 1.0}, 0.5, False)
+    messages = [{"role": "system", "content": "rules"}, {"role": "user", "content": QUESTION}]
+    clean = attacked_live.Seen({"model": "m", "messages": messages}, [(None, {"kind": "open"}, None)], done)
+    cases = {
+        "nothing": clean,
+        "tools": replace(clean, sent={**clean.sent, "tools": []}),
+        "rules": replace(clean, sent={**clean.sent, "messages": [{**messages[0], "content": "none"}, messages[1]]}),
+        "a turn": replace(clean, sent={**clean.sent, "messages": [*messages, messages[1]]}),
+        "a filter": replace(clean, searched=[(None, None, None)]),
+        "a citation": replace(clean, done=replace(done, checked=checked[:1])),
+    }
+    return {
+        name: [part for part, held in attacked_live.held(QUESTION, seen, clean).items() if not held]
+        for name, seen in cases.items()
+    }
 
 
 # --- citations ---
@@ -224,6 +247,7 @@ if __name__ == "__main__":
     facts = {
         "prompts": prompts(),
         "attacks": attacks(injections),
+        "noticed": noticed(),
         "idempotent": idempotent(injections),
         "own tokens": build("a<odd>b", [hit("x harbour-token y")], SOURCES, TOLD, own).messages[1]["content"],
         "citations": citations(),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+import urllib.request
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import pytest
 
 from runner.record import Run
 from tests.engine.conftest import Smoke
+from tests.engine.serving import free, three_ports
 
 pytestmark = pytest.mark.engine
 DOCS = "phase5/rag-smoke-docs"
@@ -70,6 +72,26 @@ def test_run_again_nothing_is_embedded(smoked: Smoke) -> None:
     (run.path / "ingest.json").write_text(first)
     assert (report["added"], report["changed"], report["removed"]) == (0, 0, 0)
     assert report["unchanged"] == report["documents"]
+
+
+def test_a_service_that_is_let_go_is_listed_and_stopped(smoked: Smoke) -> None:
+    port = three_ports()
+    url = f"http://127.0.0.1:{port}"
+    begun = smoked.call("rag", DOCS, "--profile", "smoke", "--port", str(port), "--detach")
+    assert begun.returncode == 0, begun.stderr
+    assert f"`runner stop {DOCS}`" in begun.stderr
+    body = json.dumps({"query": "read a JSON document from a file", "k": 3}).encode()
+    asked = urllib.request.Request(f"{url}/v1/retrieve", body, {"Content-Type": "application/json"})
+    with urllib.request.urlopen(asked, timeout=60) as came:
+        assert len(json.load(came)["passages"]) == 3
+    (row,) = [row for row in json.loads(smoked.call("ps", "--json").stdout) if row["url"] == url]
+    assert (row["recipe"], row["profile"], row["status"]) == (DOCS, "smoke", "ready")
+    again = smoked.call("rag", DOCS, "--profile", "smoke", "--port", str(port + 1))
+    assert f"error[R342]: `{DOCS}` (smoke) is being served already" in again.stderr
+    ended = smoked.call("stop", DOCS)
+    assert ended.stdout == f"{DOCS} (smoke): stopped, no processes left\n"
+    assert [row for row in json.loads(smoked.call("ps", "--json").stdout) if row["url"] == url] == []
+    assert free(port)
 
 
 def test_ways_to_retrieve_in_one_table(smoked: Smoke) -> None:

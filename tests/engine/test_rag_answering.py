@@ -61,6 +61,18 @@ def test_no_document_reaches_the_pipelines_own_logic(facts: dict[str, Any], caps
     assert facts["idempotent"]
 
 
+def test_what_an_attack_would_change_is_noticed(facts: dict[str, Any]) -> None:
+    """The attacks through a live model are in test_rag.py, in the evaluation of phase5/rag-production-34b."""
+    assert facts["noticed"] == {
+        "nothing": [],
+        "tools": ["request"],
+        "rules": ["system"],
+        "a turn": ["system"],
+        "a filter": ["filters"],
+        "a citation": ["citations"],
+    }
+
+
 def test_the_tokenizers_own_tokens_are_broken_up(facts: dict[str, Any]) -> None:
     assert "x h arbour-token y" in facts["own tokens"]
     assert facts["own tokens"].endswith("Question: a< odd>b"), "in questions too"

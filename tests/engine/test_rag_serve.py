@@ -339,7 +339,7 @@ def test_the_page_at_all_widths_in_both_themes(town: Town, service: subprocess.P
 
 
 @needs_chromium
-def test_stop_and_a_question_that_is_refused(town: Town, service: subprocess.Popen[str]) -> None:
+def test_stop_and_questions_that_are_refused(town: Town, service: subprocess.Popen[str]) -> None:
     with chromium() as browser:
         reader = Reader(browser, town.url, KEY)
         with town.frozen():
@@ -350,16 +350,22 @@ def test_stop_and_a_question_that_is_refused(town: Town, service: subprocess.Pop
             reader.page.keyboard.press("Enter")
             reader.failed("Stopped.")
             eventually(lambda: in_flight(town) == 0)
+            crowd = town.client("flood", 60)
+            eventually(lambda: in_flight(town, "waiting") == 32)
+            reader.tab_to("#ask textarea", "Shift+Tab")
+            reader.ask(KNOWN)
+            reader.failed("Too many ask at once. Ask again in about ")
+        assert answer(crowd)["statuses"] == {"200": 48, "503": 12}
         reader.page.locator("#ask textarea").fill(KNOWN * 400)
         reader.page.locator("#ask textarea").press("Enter")
         reader.failed("and there is room for 944.")
         assert reader.text(".failed").startswith("The question takes "), "a sentence"
 
 
-def in_flight(town: Town) -> float:
+def in_flight(town: Town, what: str = "in_flight") -> float:
     asked = urllib.request.Request(f"{town.url}/metrics", headers={"Authorization": f"Bearer {KEY}"})
     with urllib.request.urlopen(asked, timeout=30) as came:
-        return float(re.search(r"^rag_in_flight (\S+)$", came.read().decode(), re.M)[1])
+        return float(re.search(rf"^rag_{what} (\S+)$", came.read().decode(), re.M)[1])
 
 
 def test_who_wants_a_whole_answer_and_hangs_up_frees_the_place(town: Town, service: subprocess.Popen[str]) -> None:
