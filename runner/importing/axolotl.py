@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,6 +17,7 @@ from runner.importing.places import changed, extents, nodes_of, prefixed
 from runner.importing.plain import is_exported, restored
 from runner.importing.types import Imported, Row, Source
 from runner.importing.yaml11 import mended
+from runner.importing.zero import from_file, known_stage
 from runner.recipe.document import dotted, walk
 from runner.recipe.kinds import header_keys
 from runner.recipe.load import Refused, nearest_word, parse, printable
@@ -128,41 +128,21 @@ def _fsdp(node: MappingNode) -> Iterator[tuple[Any, str]]:
 
 
 def _deepspeed(text: str, file: Path, root: Path) -> tuple[str, list[Row], list[Diagnostic]]:
-    """A DeepSpeed config that lies beside the file, or below the working folder, becomes a part of the recipe."""
-    from runner.engines.deepspeed import stage_name
-
-    doc = parse(text, str(file), "imported")
-    node = doc.keys.get("deepspeed")
-    if node is None or not isinstance(node.value, str):
+    """A DeepSpeed config that lies beside the file, or below the project's folder, becomes a part of the recipe."""
+    node = parse(text, str(file), "imported").keys.get("deepspeed")
+    if node is None or not isinstance(node.value, str) or known_stage(node.value) is not None:
         return text, [], []
-    try:
-        stage_name(node.value)
-        return text, [], []  # one of Axolotl's own, which the runner writes by itself
-    except ValueError:
-        pass
-    place = next((p for p in (file.parent / node.value, root / node.value) if _is_file(p)), None)
-    if place is None:
+    given = from_file(node.value, node.span, file.parent, root)
+    if given is None:
         return text, [], []  # the rule about `deepspeed` tells it
-    try:
-        given = json.loads(place.read_text(encoding="utf-8"))
-        if not isinstance(given, dict):
-            raise ValueError
-    except (OSError, ValueError, RecursionError):
-        message = f"`{printable(node.value)}` is no JSON object, as DeepSpeed wants it"
-        return text, [], [Diagnostic("R818", message, node.span)]
+    if isinstance(given, Diagnostic):
+        return text, [], [given]
     key, _, start, end = next(each for each in extents(text, nodes_of(text)) if each[0].value == "deepspeed")
     margin = " " * int(key.start_mark.column)
     lines = [f"{margin}{line}" for line in dump({"deepspeed": given}).splitlines()]
     lines[0] += f"  # {printable(node.value)}"
     row = Row("deepspeed", "deepspeed", f"the file `{printable(node.value)}`, written out")
     return changed(text, [(start, end, "\n".join(lines))]), [row], []
-
-
-def _is_file(path: Path) -> bool:
-    try:
-        return path.is_file()
-    except (OSError, ValueError):
-        return False
 
 
 def _variables(source: Source) -> Iterator[Diagnostic]:

@@ -18,6 +18,8 @@ ENGINE = "axolotl"
 _PAIRS = ("dpo", "ipo", "kto", "orpo", "simpo")
 # of names on the hub: families of experts, and sizes such as 30B-A3B, of which three are used
 _EXPERTS = re.compile(r"mixtral|moe|dbrx|gpt-oss|grok|deepseek-v[2-9]|llama-4|\d+b-a\d", re.IGNORECASE)
+# families that hear, whose rows hold sound
+_HEARS = re.compile(r"voxtral|audio", re.IGNORECASE)
 _TITLES = {"pretrain": "pretraining", "reward": "reward training"}
 _HEADED = 120
 
@@ -62,7 +64,7 @@ def _supervised(values: Mapping[str, Any], root: Path | None) -> list[tuple[str,
     base = str(values.get("base_model") or "")
     sets = values.get("datasets")
     rows = [row for row in sets if isinstance(row, dict)] if isinstance(sets, list) else []
-    if values.get("processor_type") and sees(values):
+    if values.get("processor_type") and sees(values) and not _HEARS.search(base):
         found.append((PICTURES, "`processor_type`"))
     if values.get("pretraining_dataset"):
         found.append(("pretrain", "`pretraining_dataset`"))

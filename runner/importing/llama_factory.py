@@ -40,7 +40,7 @@ def known() -> set[str]:
 def translate(source: Source, root: Path) -> Imported:
     draft = Draft(source)
     by_table(draft, NAME, SPECIAL)
-    shared(draft)
+    shared(draft, root)
     _stage(draft)
     _method(draft)
     _precision(draft)

@@ -5,13 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from runner.diagnostics import Diagnostic
 from runner.importing.axolotl import headed
 from runner.importing.dump import dump
 from runner.importing.kind import kind_of, title_of
 from runner.importing.types import BY_HAND, Draft, Imported, Row
+from runner.importing.zero import from_file, known_stage
 from runner.recipe.load import printable
 
-SPECIAL = {"warmup_steps", "max_steps", "report_to", "use_liger_kernel"}
+SPECIAL = {"warmup_steps", "max_steps", "report_to", "use_liger_kernel", "deepspeed"}
 _LIGER = {
     "liger_rope": True,
     "liger_rms_norm": True,
@@ -34,7 +36,7 @@ _GROUPS = (
 )
 
 
-def shared(draft: Draft) -> None:
+def shared(draft: Draft, root: Path) -> None:
     """The keys in `SPECIAL`."""
     warmup = draft.get("warmup_steps")
     if isinstance(warmup, float) and 0 < warmup < 1:
@@ -51,6 +53,23 @@ def shared(draft: Draft) -> None:
     elif "use_liger_kernel" in draft.source.values:
         draft.drop("use_liger_kernel", "off")
     _trackers(draft)
+    _deepspeed(draft, root)
+
+
+def _deepspeed(draft: Draft, root: Path) -> None:
+    given = draft.get("deepspeed")
+    stage = known_stage(given) if isinstance(given, str) else None
+    if stage == "":
+        draft.drop("deepspeed", "it divides nothing")
+    elif stage is not None:
+        draft.put("deepspeed", {"deepspeed": stage}, "the runner writes the stage's config itself")
+    elif isinstance(given, str):
+        found = from_file(given, draft.source.span("deepspeed"), draft.source.file.parent, root)
+        if isinstance(found, Diagnostic):
+            draft.found.append(found)
+        draft.put("deepspeed", {"deepspeed": found if isinstance(found, dict) else given})
+    elif isinstance(given, dict):
+        draft.put("deepspeed", {"deepspeed": given})
 
 
 def liger(draft: Draft, key: str) -> None:

@@ -50,7 +50,7 @@ def translate(source: Source, root: Path) -> Imported:
     method, why = _method(source)
     own = _grpo() if method == "grpo" else set()
     by_table(draft, NAME, SPECIAL | own)
-    shared(draft)
+    shared(draft, root)
     _trainer(draft, method, why, own)
     _adapter(draft)
     _attention(draft)

@@ -12,6 +12,7 @@ from runner.importing.read import read
 from runner.importing.types import Imported
 from runner.recipe.load import Refused, parse
 from tests.cli.conftest import Invoke, invoke
+from tests.cli.test_hostile import FILES, civil, tree
 from tests.conftest import Bench
 
 __all__ = ["invoke"]
@@ -236,6 +237,14 @@ def test_broken_files_are_refused_at_their_line(raw: bytes, code: str, line: int
     assert (first.code, first.span.file) == (code, str(file))
     if line:
         assert first.span.line == line
+
+
+@pytest.mark.parametrize("content", FILES.values(), ids=FILES)
+def test_hostile_files_are_met_civilly(bench: Bench, invoke: Invoke, content: bytes) -> None:
+    (bench.project.root / "config.yml").write_bytes(content)
+    for more in ((), ("--from", "axolotl"), ("--from", "trl"), ("--as", "phase4/x")):
+        civil(invoke("import", "config.yml", *more))
+    assert tree(bench.project.root) <= {"config.yml", "recipes", "recipes/phase4", "recipes/phase4/x.yaml"}
 
 
 def test_missing_files_and_folders(tmp_path: Path) -> None:
