@@ -35,39 +35,51 @@ class Asked:
         return f"asked the engines' own validators about {self.of} of {counted(self.all, 'recipe')}"
 
 
+@dataclass(frozen=True, slots=True)
+class _Question:
+    file: Path
+    recipe: Recipe
+    body: Mapping[str, Any]
+
+
 def ask_engines(library: Library, files: list[Path], sets: tuple[str, ...]) -> Asked:
     """`files` are recipes without errors. A missing environment is told, not built: it takes minutes and gigabytes."""
     found: list[Diagnostic] = []
-    questions: dict[str, list[tuple[Recipe, Mapping[str, Any]]]] = {}
+    questions: dict[str, list[_Question]] = {}
     for file in files:
         try:
-            recipe = _opened(library, file, sets)
-            for case in cases_of(recipe, render(recipe)):
-                questions.setdefault(case.validator, []).append((recipe, case.body))
+            for recipe in _opened(library, file, sets):
+                for case in cases_of(recipe, render(recipe)):
+                    questions.setdefault(case.validator, []).append(_Question(file, recipe, case.body))
         except Refused as refused:
             found += refused.diagnostics
-    answered: set[str] = set()
-    missing: dict[str, list[Recipe]] = {}
+    answered: set[Path] = set()
+    missing: dict[str, list[_Question]] = {}
     for validator, asked in questions.items():
-        env, recipes = environment(VALIDATORS[validator]), [recipe for recipe, _ in asked]
+        env = environment(VALIDATORS[validator])
         if not env.ready:
-            missing[env.engine] = missing.get(env.engine, []) + recipes
+            missing[env.engine] = missing.get(env.engine, []) + asked
             continue
         try:
-            answers = ask(validator, env, [body for _, body in asked])
+            answers = ask(validator, env, [each.body for each in asked])
         except Unanswered as error:
-            found.append(_unanswered(env.engine, str(error), recipes))
+            found.append(_unanswered(env.engine, str(error), asked))
             continue
-        answered |= {recipe.name for recipe in recipes}
-        found += (d for recipe, answer in zip(recipes, answers, strict=True) for d in diagnose(recipe.doc, answer))
-    found += (_no_environment(engine, recipes) for engine, recipes in missing.items())
+        answered |= {each.file for each in asked}
+        found += (d for each, answer in zip(asked, answers, strict=True) for d in diagnose(each.recipe.doc, answer))
+    found += (_no_environment(engine, asked) for engine, asked in missing.items())
     return Asked(found, len(answered), len(files))
 
 
-def _opened(library: Library, file: Path, sets: tuple[str, ...]) -> Recipe:
-    project = library.project
-    doc = compose(project, file, profile=library.profile, sets=sets)
-    return resolve(project, doc, library.profile, lambda r, p: latest(project, r, p), library=library)
+def _opened(library: Library, file: Path, sets: tuple[str, ...]) -> list[Recipe]:
+    """The recipe, or of a sweep its children."""
+    project, profile = library.project, library.profile
+
+    def opened(doc: Document) -> Recipe:
+        return resolve(project, doc, profile, lambda r, p: latest(project, r, p), library=library)
+
+    recipe = opened(compose(project, file, profile=profile, sets=sets))
+    return [opened(child.doc) for child in recipe.children] or [recipe]
 
 
 def diagnose(doc: Document, answer: Answer) -> Iterator[Diagnostic]:
@@ -128,8 +140,8 @@ def _top(doc: Document) -> Span:
     return replace(doc.root.span, line=1, column=1, width=1)
 
 
-def _no_environment(engine: str, recipes: list[Recipe]) -> Diagnostic:
-    asked = sorted({recipe.name for recipe in recipes})
+def _no_environment(engine: str, questions: list[_Question]) -> Diagnostic:
+    asked = sorted({each.recipe.name for each in questions})
     names, more = ", ".join(f"`{name}`" for name in asked[:3]), len(asked) - 3
     return Diagnostic(
         "R823",
@@ -140,11 +152,11 @@ def _no_environment(engine: str, recipes: list[Recipe]) -> Diagnostic:
     )
 
 
-def _unanswered(engine: str, said: str, recipes: list[Recipe]) -> Diagnostic:
+def _unanswered(engine: str, said: str, questions: list[_Question]) -> Diagnostic:
     return Diagnostic(
         "R824",
         f"the validator in the `{engine}` environment gave no answer: {said}",
         Span(f"<{engine} environment>"),
-        notes=(f"it was asked about {counted(len(recipes), 'recipe')}",),
+        notes=(f"it was asked about {counted(len({each.file for each in questions}), 'recipe')}",),
         help=f"`runner env remove {engine}` and `runner env build {engine}` make the environment anew",
     )

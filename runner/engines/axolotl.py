@@ -194,6 +194,10 @@ def _reward(function: str) -> str:
 
 def _deepspeed(recipe: Recipe, cpu: bool) -> dict[str, Any]:
     values = recipe.values
+    # as Axolotl settles it: one format, bf16 where it is told, and where nothing is
+    bf16 = values.get("bf16", "auto") in (True, "full") or (
+        values.get("bf16", "auto") == "auto" and not values.get("fp16")
+    )
     hidden = (
         recipe.tiny.config.get("hidden_size", 0) if recipe.tiny else recipe.model.hidden_size if recipe.model else 0
     )
@@ -203,8 +207,8 @@ def _deepspeed(recipe: Recipe, cpu: bool) -> dict[str, Any]:
         micro_batch=int(values.get("micro_batch_size", 1)),
         accumulation=int(values.get("gradient_accumulation_steps", 1)),
         clip=float(values.get("max_grad_norm", 1.0)),
-        bf16=values.get("bf16", "auto") in (True, "auto", "full") and not cpu,
-        fp16=bool(values.get("fp16")) and not cpu,
+        bf16=bf16 and not cpu,
+        fp16=bool(values.get("fp16")) and not bf16 and not cpu,
         hidden=hidden,
         cpu=cpu,
     )

@@ -50,6 +50,15 @@ def servers_in(kind: str) -> tuple[str, ...]:
 
 
 @cache
+def former_keys(engine: str) -> dict[str, str]:
+    """Keys that the engine had once, or that other tools have: key -> what to write for it."""
+    import yaml
+
+    given: dict[str, dict[str, str]] = yaml.safe_load((shipped("data") / "keys" / "former.yaml").read_text())
+    return given.get(engine, {})
+
+
+@cache
 def header_keys() -> frozenset[str]:
     """Keys that are the runner's own, of every kind: engines never see them."""
     import yaml

@@ -110,11 +110,11 @@ def agreement() -> str:
     asked = same + found["stricter"] + found["looser"]
     looser, stricter = (found[key] or "none" for key in ("looser", "stricter"))
     return (
-        f"`make differential` mutates the {found['recipes']} recipes that Axolotl runs and asks its own validator "
-        f"({found['axolotl']}) about {found['configs']:,} of them ({found['date']}). {found['later']} were refused here "
-        "for what goes wrong only after that validator. "
-        f"On {same / asked:.1%} of the other {asked:,} the verdict is the same; {looser} were accepted here and refused "
-        f"by Axolotl, {stricter} the other way round."
+        f"`make differential` mutates the {found['recipes']} recipes that Axolotl runs, and asks Axolotl "
+        f"{found['axolotl']}'s own validator about {found['configs']:,} of what comes of it ({found['date']}). "
+        f"{found['later']} were refused here for what goes wrong only after that validator. On {same / asked:.1%} of "
+        f"the other {asked:,} the verdict is the same; {looser} were accepted here and refused by Axolotl, {stricter} "
+        "the other way round."
     )
 
 

@@ -36,7 +36,7 @@ def test_recipes_with_errors_are_not_asked_about(bench: Bench, tmp_path: Path) -
 
 
 def test_strict_makes_warnings_fail(shipped_bench: Bench) -> None:
-    sets = ("--set", "evaluation_strategy=no")
+    sets = ("--set", "evaluation_strategy=steps")
     assert shipped_bench.call("validate", "phase4/lora-13b", *sets).returncode == 0
     strict = shipped_bench.call("validate", "phase4/lora-13b", "--strict", *sets)
     assert strict.returncode == 1

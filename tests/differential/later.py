@@ -51,7 +51,7 @@ LATER_SAID = {
     # an older spelling that Axolotl still takes, and neither the plan nor other rules read
     "R004": r"unknown key `fsdp_\w+` in `fsdp_config`",
     # what the kind needs
-    "R006": r"the recipe lacks `(?:processor_type|sequence_len)`",
+    "R006": r"the recipe lacks `(?:processor_type|sequence_len|rl)`",
     # pydantic reads "5" as 5, and true as 1; a recipe has what is meant
     "R007": r"`.*` must be .*, not (?:the text .*|`(?:true|false|[01](?:\.0)?)`)",
     "R008": r"`learning_rate` must be more than 0.*|`\w+` can't be `no`|`rl` can't be .*",

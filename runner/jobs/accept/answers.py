@@ -39,7 +39,7 @@ def problems_of(by: str, error: Exception, known: list[str]) -> list[dict[str, A
 def named(said: str, known: list[str]) -> list[str]:
     """Those of `known` that are named, in the order in which they come."""
     words = re.findall(r"[A-Za-z_][\w.]*", said.replace("-", "_"))
-    return list(dict.fromkeys(w.rstrip(".") for w in words if w.rstrip(".") in known))
+    return list(dict.fromkeys(w.strip("._") for w in words if w.strip("._") in known))
 
 
 def given_cases() -> list[dict[str, Any]]:

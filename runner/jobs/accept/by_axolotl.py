@@ -45,9 +45,6 @@ MOVED = {
     "gc_steps": "gc_collect_steps",
     "liger_swiglu": "liger_glu_activation",
 }
-# the same below other keys
-NESTED = {"version", "message_field_role", "message_field_content"}
-
 _merge = axolotl.utils.config.merge_input_args
 _merged: dict[tuple[str, ...], Any] = {}
 
@@ -105,7 +102,8 @@ def _missing(at: str, given: Any, kept: Any) -> Iterator[str]:
         there = {str(key): value for key, value in kept.items()}
         for key, value in given.items():
             name = str(key).removeprefix("fsdp_") if at == "fsdp_config" else str(key)
-            if name not in NESTED:
+            moved = name.startswith("message_field_") and "message_property_mappings" in there
+            if name != "version" and not moved:
                 yield from _missing(f"{at}.{key}", value, there.get(name))
     elif isinstance(given, list) and isinstance(kept, list) and len(given) == len(kept):
         for i, (one, other) in enumerate(zip(given, kept, strict=True)):

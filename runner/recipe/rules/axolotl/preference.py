@@ -173,8 +173,8 @@ def keys_of_other_rows(facts: Facts) -> Iterator[Diagnostic]:
     rows have fields for the two answers and none for shards or roles, and KTO's rows have no fields to name at all but
     in `type`.
     """
-    read = _ROWS.get(str(facts.get("rl")))
-    for at, node in facts.all("datasets.*") if read is not None else ():
+    read = _ROWS.get(str(facts.get("rl")), [])
+    for at, node in facts.all("datasets.*") if read else ():
         for key, value in node.value.items() if isinstance(node.value, dict) else ():
             if key not in read and value.value is not None:
                 yield facts.report(

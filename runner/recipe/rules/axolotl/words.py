@@ -53,7 +53,8 @@ def engine_words(facts: Facts) -> Iterator[Diagnostic]:
                 )
     for key in _POSITIVE:
         number = facts.get(key)
-        if isinstance(number, (int, float)) and number <= 0:
+        off = key == "noisy_embedding_alpha" and number == 0
+        if isinstance(number, (int, float)) and number <= 0 and not off:
             yield facts.report(
                 "R832",
                 key,
