@@ -6,6 +6,7 @@ another exception than Refused, take a second, start a process, write a file, or
 
 from __future__ import annotations
 
+import copy
 import json
 import random
 import shutil
@@ -116,7 +117,7 @@ def seeds() -> list[str]:
         for f in sorted((ROOT / "tests" / folder).glob("*.yaml"))
         if _is_text(f)
     ]
-    return [*found, *[f.read_text() for f in sorted((ROOT / "recipes").rglob("*.yaml"))][::3]]
+    return [*found, *[f.read_text() for f in sorted((ROOT / "recipes").rglob("*.yaml"))][::8]]
 
 
 def _is_text(file: Path) -> bool:
@@ -150,7 +151,7 @@ def damage_values(chance: random.Random, plain: dict[str, Any]) -> None:
             continue
         what = chance.random()
         if what < 0.45:
-            at[key] = chance.choice(VALUES)
+            at[key] = copy.deepcopy(chance.choice(VALUES))
         elif what < 0.7:
             del at[key]
         elif isinstance(at, dict) and what < 0.8:
@@ -159,11 +160,11 @@ def damage_values(chance: random.Random, plain: dict[str, Any]) -> None:
             break
         return
     if isinstance(at, list):
-        at.append(chance.choice(VALUES))
+        at.append(copy.deepcopy(chance.choice(VALUES)))
     else:
         kind = plain.get("kind")
         known = kind if isinstance(kind, str) and kind in kind_names() else chance.choice(kind_names())
-        at[chance.choice(list(kind_schema(known)["properties"]))] = chance.choice(VALUES)
+        at[chance.choice(list(kind_schema(known)["properties"]))] = copy.deepcopy(chance.choice(VALUES))
 
 
 def damage_text(chance: random.Random, text: str, texts: list[str]) -> bytes:
