@@ -149,3 +149,20 @@ def test_no_secret_in_what_is_told(bench: Bench, invoke: Invoke, monkeypatch: py
             assert said.code == 1, command
             for secret in planted:
                 assert secret not in said.out + said.err, (command, style)
+
+
+def test_any_folder_may_be_named_for_tasks(bench: Bench, invoke: Invoke) -> None:
+    """A folder that is called as a file of tasks, files that include each other, and the whole disk."""
+    tasks = bench.project.root / "tasks"
+    (tasks / "folder.yaml").mkdir(parents=True)
+    (tasks / "a.yaml").write_text("task: a\ninclude: b.yaml\n")
+    (tasks / "b.yaml").write_text("task: b\ninclude: a.yaml\n")
+    (tasks / "gone.yaml").symlink_to("nowhere")
+    text = "recipe: 1\nkind: eval\ntitle: A test\nmodel: llama-2-13b\ntasks: [a]\ninclude_path: {}\n"
+    bench.write("r", text.format("tasks"))
+    assert invoke("validate", "r").code == 0
+    started = time.process_time()
+    bench.write("r", text.format("/"))
+    said = invoke("validate", "r")
+    assert "bug" not in said.err
+    assert time.process_time() - started < 10

@@ -12,7 +12,7 @@ import pytest
 from tests.engine.conftest import Smoke
 
 READING = "phase5/retrieval-papers"
-COMPARE = "phase5/retrieval-pretrain-compare"
+COMPARE = "phase5/retrieval-compare"
 CHANCE = 1 / 12
 
 

@@ -10,7 +10,7 @@ from runner.diagnostics import Diagnostic
 from runner.project import shipped
 from runner.recipe.lm_eval_tasks import Task, known_tasks, spelt_out, task_sets
 from runner.recipe.load import nearest_word, printable
-from runner.recipe.local_tasks import find_task, tasks_in
+from runner.recipe.local_tasks import find_task, task_files, tasks_in, text_of
 from runner.recipe.rules import Facts, rule
 
 ALLOWED = "execute_code"
@@ -161,15 +161,11 @@ def functions(facts: Facts) -> Iterator[Diagnostic]:
 def _task_files(facts: Facts) -> Iterator[tuple[str, Path]]:
     """Files of tasks of the user's own, each with the key that leads there. What comes with the runner is ours."""
     folder = folder_of(facts)
-    found = [("include_path", file) for file in sorted(folder.rglob("*.y*ml"))] if folder and folder.is_dir() else []
+    found = [("include_path", file) for file in task_files(folder)] if folder is not None else []
     given = ((at, str(node.value)) for at, node in facts.all("tasks.*"))
     found += [(at, place(facts, name)) for at, name in given if name.endswith((".yaml", ".yml"))]
     yield from ((at, file) for at, file in found if not file.is_relative_to(shipped("data")))
 
 
 def _modules(file: Path) -> list[str]:
-    try:
-        text = file.read_text(errors="replace")
-    except OSError:
-        return []
-    return [match["module"] for match in _FUNCTION.finditer(text)]
+    return [match["module"] for match in _FUNCTION.finditer(text_of(file))]
