@@ -31,16 +31,14 @@ _ROWS = {
     "kto": ["path", "split", "type", "data_files", "trust_remote_code", "revision"],
 }
 # the same of a `type` that is written out
+_PAIR_TYPE = [
+    "field_system", "field_prompt", "field_chosen", "field_rejected", "prompt_format", "chosen_format",
+    "rejected_format",
+]  # fmt: skip
 _TYPES = {
-    **dict.fromkeys(
-        ("dpo", "ipo", "simpo"),
-        [
-            "field_system", "field_prompt", "field_chosen", "field_rejected", "prompt_format", "chosen_format",
-            "rejected_format",
-        ],
-    ),
+    **dict.fromkeys(("dpo", "ipo", "simpo"), _PAIR_TYPE),
     "kto": ["field_system", "field_prompt", "field_completion", "field_label", "prompt_format", "completion_format"],
-}  # fmt: skip
+}
 
 
 @rule("R150", "KTO that would lose its columns", source=_VALIDATION)
