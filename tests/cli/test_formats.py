@@ -112,9 +112,9 @@ def test_every_code_that_is_ever_told_is_explained(invoke: Invoke) -> None:
     assert not told - titles().keys()
     for code in titles():
         assert long_form(code), code
-    said = invoke("explain", "r830")
+    said = invoke("explain", "r840")
     assert said.code == 0
-    assert long_form("R830") in said.out
+    assert long_form("R840") in said.out
 
 
 def test_the_page_of_diagnostics_is_current() -> None:

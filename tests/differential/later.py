@@ -45,6 +45,9 @@ LATER = {
     "R501": "code from the hub is a question of trust",
     "R502": "a secret in a file is a question of trust",
     "R503": "pickled data are a question of trust",
+    "R841": "code that is imported is a question of trust",
+    "R842": "a place outside the run is a question of trust",
+    "R843": "a flag among the values is a question of trust",
 }
 # code -> what it says there: the same codes elsewhere are the validator's own question
 LATER_SAID = {

@@ -19,7 +19,7 @@ def _serve_keys() -> dict[str, Any]:
     return {key: schema for key, schema in given.items() if key not in header_keys()}
 
 
-@rule("R835", "a server's key with a value of another kind", source="https://docs.vllm.ai/en/latest/cli/serve/")
+@rule("R845", "a server's key with a value of another kind", source="https://docs.vllm.ai/en/latest/cli/serve/")
 def server_values(facts: Facts) -> Iterator[Diagnostic]:
     """A model that is served for an evaluation, a judge or a RAG system is described by keys of kind `serve`. Their
     values are checked as they are there: the server would refuse them only once the run has come to it.
@@ -33,4 +33,9 @@ def server_values(facts: Facts) -> Iterator[Diagnostic]:
             wrong = next(Draft202012Validator(_serve_keys().get(key, True)).iter_errors(below.plain()), None)
             if wrong is not None:
                 at = ".".join(map(str, (*path, key)))
-                yield facts.report("R835", at, f"`{printable(key, 40)}`: {printable(wrong.message, 120)}")
+                yield facts.report(
+                    "R845",
+                    at,
+                    f"`{printable(key, 40)}`: {printable(wrong.message, 120)}",
+                    help=f"write `{printable(key, 40)}` as a recipe of kind `serve` has it",
+                )

@@ -59,7 +59,7 @@ def _texts(facts: Facts) -> Iterator[tuple[Path, Node, str]]:
             yield path, node, node.value
 
 
-@rule("R831", "code that nobody allowed to be imported", source="https://docs.python.org/3/library/importlib.html")
+@rule("R841", "code that nobody allowed to be imported", source="https://docs.python.org/3/library/importlib.html")
 def imported(facts: Facts) -> Iterator[Diagnostic]:
     """Plugins, reward functions, formats of your own and classes that replace the engine's are Python that runs with
     everything the user running the recipe can reach. The recipe names the file under `allow` in its header, where a
@@ -77,7 +77,7 @@ def imported(facts: Facts) -> Iterator[Diagnostic]:
         shown = printable(_last_word(path), 40)
         yield _at(
             node,
-            "R831",
+            "R841",
             f"`{shown}` imports `{printable(text, 60)}`, and the recipe does not allow it",
             label="read that code first",
             help=f"remove it, or add `allow: [{printable(file, 60)}]`" if file.endswith(".py") else "remove it",
@@ -102,7 +102,7 @@ def _file_of(module: str) -> str:
     return parent.replace(".", "/") + ".py"
 
 
-@rule("R832", "a place outside the run", source="https://owasp.org/www-community/attacks/Path_Traversal")
+@rule("R842", "a place outside the run", source="https://owasp.org/www-community/attacks/Path_Traversal")
 def outside(facts: Facts) -> Iterator[Diagnostic]:
     """What a run writes lies in its own folder below artifacts/, so that it can be found, compared and removed, and so
     that no recipe writes over anything else. Paths that an engine writes to are relative to that folder and don't leave
@@ -115,13 +115,13 @@ def outside(facts: Facts) -> Iterator[Diagnostic]:
         if place.is_absolute() or ".." in place.parts or text.startswith(("~", "$")) or "://" in text:
             yield _at(
                 node,
-                "R832",
+                "R842",
                 f"`{printable(_last_word(path), 40)}` would be written outside the run's folder",
                 help="name a folder relative to it, such as `./profile`, or remove it",
             )
 
 
-@rule("R833", "a value that would be read as a flag", source=_VLLM)
+@rule("R843", "a value that would be read as a flag", source=_VLLM)
 def flags(facts: Facts) -> Iterator[Diagnostic]:
     """A server gets its keys as a command line, on which a word that begins with `-` is a flag: as a name or a model it
     would set something that the recipe does not say.
@@ -131,4 +131,4 @@ def flags(facts: Facts) -> Iterator[Diagnostic]:
         if text.startswith("-") and (serves or "serve" in path or path[0] == "endpoints"):
             shown = printable(_last_word(path), 40)
             message = f"`{shown}` would be read as a flag: `{printable(text, 40)}`"
-            yield replace(_at(node, "R833", message, help="write a value that does not begin with `-`"))
+            yield replace(_at(node, "R843", message, help="write a value that does not begin with `-`"))

@@ -130,7 +130,7 @@ def limited(facts: Facts) -> Iterator[Diagnostic]:
 
 
 @rule(
-    "R834",
+    "R844",
     "a task's Python that nobody allowed",
     source="https://github.com/EleutherAI/lm-evaluation-harness/blob/main/docs/task_guide.md",
 )
@@ -149,7 +149,7 @@ def functions(facts: Facts) -> Iterator[Diagnostic]:
             if str(code) not in allowed:
                 shown = printable(str(code.relative_to(root) if code.is_relative_to(root) else code), 80)
                 yield facts.report(
-                    "R834",
+                    "R844",
                     at,
                     f"`{printable(file.name, 60)}` runs `{shown}`, and the recipe does not allow it",
                     label="read that code first",

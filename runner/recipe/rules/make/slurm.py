@@ -23,7 +23,7 @@ _VALUE = re.compile(r"[\w.,:;+@%/=&|*()\[\]-]*", re.ASCII)
 _OURS = ("array", "output", "error", "input", "chdir", "job-name", "ntasks", "open-mode", "export", "wrap")
 
 
-@rule("R830", "an option that no job may be given", source="https://slurm.schedmd.com/sbatch.html")
+@rule("R840", "an option that no job may be given", source="https://slurm.schedmd.com/sbatch.html")
 def options(facts: Facts) -> Iterator[Diagnostic]:
     """Options under `slurm` become `#SBATCH` lines. They say what a job asks of the cluster: a partition, a time,
     memory. Those that name files, commands or users are not among them, and the runner sets where children write. A
@@ -35,7 +35,7 @@ def options(facts: Facts) -> Iterator[Diagnostic]:
         if key not in OPTIONS:
             close = nearest_word(str(key), OPTIONS) if key not in _OURS else None
             yield facts.report(
-                "R830",
+                "R840",
                 f"slurm.{key}" if "." not in str(key) else "slurm",
                 f"`slurm` takes no `{shown}`",
                 label=f"did you mean `{close}`?" if close else "",
@@ -44,5 +44,5 @@ def options(facts: Facts) -> Iterator[Diagnostic]:
             )
         elif not _VALUE.fullmatch(str(value)):
             yield facts.report(
-                "R830", f"slurm.{key}", f"`{shown}` must be one word", help="write it without blanks, quotes and `$`"
+                "R840", f"slurm.{key}", f"`{shown}` must be one word", help="write it without blanks, quotes and `$`"
             )
