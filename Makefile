@@ -26,7 +26,7 @@ SCHEMA_ENGINES := axolotl transformers
 SERVERS := vllm
 RECIPE_FILES := $(shell find recipes -name '*.yaml' -o -type d)
 
-.PHONY: help setup list validate show plan recipe smoke serve rag doctor env graph schemas tasks smoke-data lock readme check lint test bench bench-rag clean
+.PHONY: help setup list validate show plan recipe smoke serve rag doctor env graph schemas tasks smoke-data lock readme diagnostics fuzz mutate check lint test differential bench bench-rag clean
 
 help: ## this list
 	@echo "usage: make TARGET [R=phase4/dpo-13b] [PROFILE=smoke] [-j2] [-n]"
@@ -78,9 +78,9 @@ serve: $(RUNNER) ## serve MODEL, of recipes/serve or what any recipe left, until
 	@[ -n "$$MODEL" ] || { echo "say what to serve: MODEL=codellama-34b, or a recipe that leaves a model" >&2; exit 2; }
 	@$(RUNNER) serve --profile "$$PROFILE" $${DETACH:+--detach} -- "$$MODEL"
 
-rag: $(RUNNER) need-R ## answer from R's documents until Ctrl-C, with a chat page; makes R's index first
+rag: $(RUNNER) need-R ## answer from R's documents until Ctrl-C, with a chat page; makes R's index first; DETACH=1 as for serve
 	@$(MAKE) recipe
-	@$(RUNNER) rag --profile "$$PROFILE" -- "$$R"
+	@$(RUNNER) rag --profile "$$PROFILE" $${DETACH:+--detach} -- "$$R"
 
 doctor: $(RUNNER) ## what this machine has and lacks, for R if given
 	@$(RUNNER) doctor -- $${R:+"$$R"}
@@ -114,6 +114,16 @@ lock: $(RUNNER) ## runner/engines/locks from the extras in pyproject.toml
 readme: $(RUNNER) ## the generated parts of README.md, from the recipes and what their runs here recorded
 	@$(VENV)/bin/python -m runner.report.readme README.md
 
+diagnostics: $(RUNNER) ## docs/diagnostics.md, the long form of every code
+	@mkdir -p docs
+	@$(VENV)/bin/python -m runner.report.diagnostics docs/diagnostics.md
+
+fuzz: $(VENV)/.dev ## 200,000 damaged recipes through load, check, resolve and render; FUZZ=20000 for fewer, SEED=1 for others
+	@$(VENV)/bin/python -m tests.fuzz "$${FUZZ:-200000}" "$${SEED:-0}"
+
+mutate: $(VENV)/.dev ## do the tests notice when a rule is changed? A sample of 300; MUTATE=all for all
+	@$(VENV)/bin/python -m tests.mutate "$${MUTATE:-300}"
+
 smoke-data: ## data/smoke from its generator
 	@$(PYTHON) runner/jobs/make_smoke_data.py data/smoke
 
@@ -129,6 +139,9 @@ lint: $(VENV)/.dev
 # real servers and trainers on two busy cores are late now and then: such a test is tried again, and pytest counts it (`rerun`)
 test: $(VENV)/.dev lint ## all tests, the engines' smoke runs included
 	@$(VENV)/bin/python -m pytest -n 2 --dist load --reruns 2 --reruns-delay 2 --durations 40
+
+differential: $(VENV)/.dev ## our verdict on 3,000 mutated recipes beside Axolotl's own, into data/agreement.json: minutes
+	@$(VENV)/bin/python -m tests.differential.measure --count 3000 --out data/agreement.json
 
 bench: $(VENV)/.dev ## how long start-up, a run and a fit take
 	@$(VENV)/bin/python -m tests.benchmarks.startup

@@ -287,4 +287,85 @@ CODES: dict[str, tuple[str, str]] = {
         "no model for this budget",
         "The best size lies outside of what a recipe's `architecture` can be made for, or the box can't train it.",
     ),
+    "R808": (
+        "the config to import can't be read",
+        "There is no such file, or it is not UTF-8 text, binary, or larger than 64 KiB, which no recipe may be.",
+    ),
+    "R809": (
+        "the config to import is no mapping in YAML",
+        "What is imported is one YAML document of keys and values, or the same as JSON. The place given is where the\n"
+        "reader lost its way; the bounds are those of a recipe (R003), so that a hostile file stays cheap.",
+    ),
+    "R810": (
+        "nobody's config",
+        "Which tool a config is for is told by its keys: Axolotl's `base_model`, LLaMA-Factory's `finetuning_type`\n"
+        "and `cutoff_len`, TRL's `dataset_name` and `use_peft`. This file has hardly any key that one of them knows.\n"
+        "`--from` says which tool it is for where the keys don't.",
+    ),
+    "R811": (
+        "a key given twice in a config",
+        "Recipes refuse it (R005). PyYAML, with which the other tools read, keeps the last one without a word, so the\n"
+        "import keeps that one too and puts the others into comments.",
+    ),
+    "R812": (
+        "a key that only a recipe's header has",
+        "Axolotl drops keys that it doesn't know without a word. `title`, `kind`, `merge` and the like are such keys,\n"
+        "but in a recipe they would begin to mean something, so they are put into comments.",
+    ),
+    "R813": (
+        "a key that could not be translated",
+        "It changes what is trained, and Axolotl has no key for it, or what it stands for lies outside the config.\n"
+        "The recipe is written without it: decide whether it can do without, or what takes its place.",
+    ),
+    "R814": (
+        "a key that the other tool doesn't know either",
+        "It is misspelt, or of a version of the tool that is unknown here. The recipe is written without it.",
+    ),
+    "R815": ("a recipe, not a config", "It has `recipe` and `kind` already; `runner new NAME --from` copies recipes."),
+    "R816": (
+        "no plain config for this kind",
+        "`runner export --to axolotl` writes what Axolotl can read: the recipe must be of a kind that it trains.",
+    ),
+    "R817": (
+        "what a plain config can't say",
+        "A recipe does more than Axolotl's config: it merges, reads prepared shards, asks questions afterwards. What\n"
+        "is told here, a run of the plain config leaves out. `runner render` writes all that a run executes.",
+    ),
+    "R818": (
+        "a file that a config names can't be taken in",
+        "A recipe holds DeepSpeed's config itself, so the JSON file that `deepspeed` names is read and written out.",
+    ),
+    "R819": (
+        "a variable that nobody fills in",
+        "None of these tools puts the environment into a config: `${HF_USER}/model` is a model of that very name.\n"
+        "A recipe knows `${needs.ALIAS.OUTPUT}`, `${data}` and `${project}` only.",
+    ),
+    "R820": (
+        "the engine's own validator refuses a value",
+        "`runner validate --engine` renders the recipe and asks the validator of the engine that it is for, in the\n"
+        "engine's environment. The words are the engine's; the place is the key that they name. No rule of ours said\n"
+        "so before, which is worth a report.",
+    ),
+    "R821": (
+        "the engine's own validator refuses the recipe",
+        "As R820, where the engine names no key that the recipe holds.",
+    ),
+    "R822": (
+        "a key that the engine would drop",
+        "Axolotl takes no notice of a key that it does not know: the run works, without what was meant. A key of a\n"
+        "plugin is known once the plugin is named in `plugins`.",
+    ),
+    "R823": (
+        "no environment to ask",
+        "`runner validate --engine` builds no environment, which takes minutes and gigabytes; `runner env build` does.",
+    ),
+    "R824": (
+        "the engine's validator gave no answer",
+        "It ended before it had answered, or took too long: a fault of the environment more likely than of the recipe.",
+    ),
+    "R825": (
+        "a library that was taken to be there",
+        "Some libraries have no build for this machine, and the engine looks for them while it validates. The rest of\n"
+        "the config was validated as if they were installed.",
+    ),
 }

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
+
+from runner.redact import redact
 
 Severity = Literal["error", "warning"]
 
@@ -97,14 +99,15 @@ def ansi(text: str, style: str) -> str:
 
 def render_text(diagnostic: Diagnostic, sources: SourceLines, style: Style = _plain) -> str:
     """The block a person reads: head line, source line with a caret, notes, help."""
-    d = diagnostic
+    d = without_secrets(diagnostic)
     place = shown_path(d.span.file)
     if d.span.line:
         place += f":{d.span.line}:{d.span.column}"
     out = [f"{style(place, 'place')}: {style(f'{d.severity}[{d.code}]', d.severity)}: {d.message}"]
     gutter = " " * len(str(d.span.line)) if d.span.line else " "
-    source = sources.line(d.span)
+    source = sources.line(diagnostic.span)
     if source is not None:
+        source = redact(source)
         # A line of a hostile file can be megabytes of control characters: show a window of it, made visible.
         start = max(0, d.span.column - 60) if len(source) > 160 else 0
         window = "".join(c if c.isprintable() else " " for c in source[start : start + 160])
@@ -119,8 +122,16 @@ def render_text(diagnostic: Diagnostic, sources: SourceLines, style: Style = _pl
     return "\n".join(out)
 
 
-def to_json(d: Diagnostic) -> dict[str, object]:
+def without_secrets(d: Diagnostic) -> Diagnostic:
+    """What is told goes to terminals and logs that others read."""
+    span = d.span if d.span.is_file else replace(d.span, file=redact(d.span.file))
+    notes = tuple(map(redact, d.notes))
+    return replace(d, message=redact(d.message), span=span, label=redact(d.label), notes=notes, help=redact(d.help))
+
+
+def to_json(diagnostic: Diagnostic) -> dict[str, object]:
     """A diagnostic as plain data, with stable names."""
+    d = without_secrets(diagnostic)
     return {
         "code": d.code,
         "severity": d.severity,
@@ -139,8 +150,10 @@ def render_json(diagnostics: Iterable[Diagnostic]) -> str:
     return json.dumps({"diagnostics": [to_json(d) for d in diagnostics]}, indent=1)
 
 
-def render_github(d: Diagnostic) -> str:
+def render_github(diagnostic: Diagnostic) -> str:
     """A GitHub Actions workflow command, which the site shows as an annotation on the line."""
+
+    d = without_secrets(diagnostic)
 
     def data(text: str) -> str:
         return text.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
@@ -149,5 +162,7 @@ def render_github(d: Diagnostic) -> str:
         return data(text).replace(":", "%3A").replace(",", "%2C")
 
     body = "\n".join([d.message, *([d.label] if d.label else []), *d.notes, *([f"help: {d.help}"] if d.help else [])])
-    at = f"file={prop(shown_path(d.span.file))},line={max(1, d.span.line)},col={max(1, d.span.column)}"
+    line, start = max(1, d.span.line), max(1, d.span.column)
+    at = f"file={prop(shown_path(d.span.file))},line={line},endLine={line}"
+    at += f",col={start},endColumn={start + max(1, d.span.width)}"
     return f"::{d.severity} {at},title={prop(d.code)}::{data(body)}"

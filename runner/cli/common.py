@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -9,13 +10,13 @@ from typing import Any
 
 import click
 
-from runner.diagnostics import Diagnostic, Span, sort_diagnostics
+from runner.diagnostics import Diagnostic, Span, shown_path, sort_diagnostics
 from runner.project import Project, find_project, valid_name
 from runner.recipe.check import check
 from runner.recipe.compose import PROFILES, compose
 from runner.recipe.document import Document
 from runner.recipe.graph import Library, check_needs
-from runner.recipe.load import Refused, find_recipe, not_a_name
+from runner.recipe.load import Refused, find_recipe, not_a_name, printable
 from runner.recipe.profile import in_profile
 from runner.recipe.resolve import Recipe, resolve
 from runner.recipe.sweep import check_sweep, is_sweep
@@ -40,6 +41,27 @@ def set_option(function: Callable[..., Any]) -> Callable[..., Any]:
     return click.option("--set", "sets", multiple=True, metavar="KEY=VALUE", help="Change a key for this call.")(
         function
     )
+
+
+def refuse_existing(place: Path) -> None:
+    """Raises Refused (R017) where a new file would take another's place."""
+    if os.path.lexists(place):
+        raise Refused(
+            Diagnostic(
+                "R017",
+                f"{printable(shown_path(str(place)))} exists already",
+                Span(str(place)),
+                help="choose another place",
+            )
+        )
+
+
+def write_new(place: Path, text: str) -> None:
+    try:
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise click.UsageError(f"can't write {shown_path(str(place))}: {error.strerror}") from None
 
 
 def check_recipe(library: Library, file: Path, sets: tuple[str, ...] = ()) -> tuple[Document | None, list[Diagnostic]]:

@@ -4,29 +4,23 @@ from __future__ import annotations
 
 import click
 
-from runner.codes import CODES
+from runner.explained import long_form, source_of, titles
 from runner.recipe.load import nearest_word
-from runner.recipe.rules import all_rules
 
 
 @click.command()
 @click.argument("code", required=False)
 def command(code: str | None) -> None:
     """Explain a code such as R004; without one, list them all."""
-    rules = {r.code: r for r in all_rules()}
-    titles = {**{c: title for c, (title, _) in CODES.items()}, **{c: r.title for c, r in rules.items()}}
     if code is None:
-        for each in sorted(titles):
-            click.echo(f"{each}  {titles[each]}")
+        for each, title in titles().items():
+            click.echo(f"{each}  {title}")
         return
     code = code.upper()
-    if code not in titles:
-        close = nearest_word(code, sorted(titles))
+    if code not in titles():
+        close = nearest_word(code, list(titles()))
         raise click.UsageError(f"there is no code {code}" + (f"; did you mean {close}?" if close else ""))
-    click.echo(f"{code}: {titles[code]}\n")
-    if code in rules:
-        rule = rules[code]
-        click.echo("\n".join(line.strip() for line in rule.explanation.splitlines()))
-        click.echo(f"\nsource: {rule.source}")
-    else:
-        click.echo(CODES[code][1])
+    click.echo(f"{code}: {titles()[code]}\n")
+    click.echo(long_form(code))
+    if source := source_of(code):
+        click.echo(f"\nsource: {source}")

@@ -18,6 +18,8 @@ COMMANDS = {
     "validate": "Everything wrong with recipes, at its line, with the mend",
     "explain": "The long form of a diagnostic code",
     "new": "Start a recipe from another, comments kept",
+    "import": "A recipe from a config of Axolotl, LLaMA-Factory or TRL",
+    "export": "A recipe as Axolotl's plain config",
     "render": "Write what a run would execute, and run nothing",
     "run": "Run a recipe",
     "probe": "Measure a few steps of a recipe here, beside what the plan says",
@@ -37,6 +39,8 @@ COMMANDS = {
     "doctor": "What this machine has and lacks",
     "env": "Engine environments: list, build, remove",
 }
+# a module can't have the name of a keyword
+_MODULES = {"import": "import_"}
 EPILOG = """
 \b
 Examples:
@@ -56,7 +60,7 @@ class Commands(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in COMMANDS:
             return None
-        module = importlib.import_module(f"runner.cli.{cmd_name}")
+        module = importlib.import_module(f"runner.cli.{_MODULES.get(cmd_name, cmd_name)}")
         found: click.Command = module.command
         return found
 
@@ -113,11 +117,13 @@ def _our_bug(error: Exception) -> None:
     import tempfile
     import traceback
 
+    from runner.redact import redact
+
     if os.environ.get("RUNNER_DEBUG"):
         traceback.print_exc()
         return
     with tempfile.NamedTemporaryFile("w", prefix="runner-bug-", suffix=".txt", delete=False) as report:
-        report.write(f"runner {__version__}, python {sys.version}\n{' '.join(sys.argv)}\n\n")
-        traceback.print_exc(file=report)
-    click.echo(f"error: this is a bug in the runner: {type(error).__name__}: {error}", err=True)
+        report.write(f"runner {__version__}, python {sys.version}\n{redact(' '.join(sys.argv))}\n\n")
+        report.write(redact(traceback.format_exc()))
+    click.echo(f"error: this is a bug in the runner: {type(error).__name__}: {redact(str(error))}", err=True)
     click.echo(f"  = help: please report it with {report.name}", err=True)

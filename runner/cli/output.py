@@ -17,8 +17,13 @@ def wants_colour(stream: object) -> bool:
 
 
 def print_diagnostics(diagnostics: Iterable[Diagnostic], style: str = "text") -> None:
-    """Text goes to stderr; JSON and GitHub annotations, which programs read, to stdout."""
+    """Text goes to stderr; JSON, SARIF and GitHub annotations, which programs read, to stdout."""
     listed = list(diagnostics)
+    if style == "sarif":
+        from runner.cli.sarif import render_sarif
+
+        click.echo(render_sarif(listed))
+        return
     if style == "json":
         click.echo(render_json(listed))
         return

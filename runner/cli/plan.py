@@ -151,14 +151,32 @@ def _one(
     plan = planned(project, recipe, found, box, price)
     told = [*found, *_unfit(plan, recipe, box)]
     _tell(told, recipe)
+    allowed = _allowed(recipe)
     if as_json:
-        click.echo(json.dumps(to_json(plan, told), indent=1, allow_nan=False))
+        data = {**to_json(plan, told), **({"allow": allowed} if allowed else {})}
+        click.echo(json.dumps(data, indent=1, allow_nan=False))
     else:
         lines = page(plan, _ink())
+        lines += (
+            ["", *(f"allowed: {_ALLOWED.get(each, f'runs {printable(each)}')}" for each in allowed)] if allowed else []
+        )
         if isinstance(plan, ServingPlan) and len(others := compared(recipe, box)) > 1:
             lines += ["", *comparison(others, _ink())]
         click.echo("\n".join(lines))
     return plan.fits != "no"
+
+
+# what a recipe's header lets it do to the machine that runs it
+_ALLOWED = {
+    "trust_remote_code": "runs code from the hub (trust_remote_code)",
+    "pickle": "reads pickles, which can run any code (pickle)",
+    "execute_code": "runs programs that a model wrote, in a sandbox (execute_code)",
+}
+
+
+def _allowed(recipe: Recipe) -> list[str]:
+    node = recipe.doc.keys.get("allow")
+    return [str(each) for each in node.plain()] if node is not None and isinstance(node.value, list) else []
 
 
 def _unfit(plan: AnyPlan, recipe: Recipe, box: Box | None) -> list[Diagnostic]:

@@ -51,7 +51,7 @@ def as_data(endpoint: Endpoint) -> dict[str, Any]:
 
 
 def _row(e: Endpoint) -> tuple[str, ...]:
-    up, pid = ("", "") if not e.alive else (_up(e.state.get("started")), str(e.state.get("pid") or ""))
+    up, pid = ("", "") if not e.alive else (_up(e.state.get("started")), str(e.pids[0]))
     return e.recipe, e.profile, e.status, e.url, str(e.state.get("model") or ""), up, pid
 
 

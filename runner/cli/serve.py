@@ -20,11 +20,13 @@ from runner.cli.served import open_to_serve
 from runner.diagnostics import shown_path
 from runner.engines import load_engine
 from runner.engines.environment import ensure, environment
+from runner.facts.servers import KEY, WILDCARDS
 from runner.launch.endpoints import Endpoint, endpoints, look
-from runner.launch.exposure import KEY, WILDCARDS, check_endpoint
+from runner.launch.exposure import check_endpoint
 from runner.launch.local import asked_to_stop
-from runner.launch.serving import ask_to_stop, finish, last_line, spec_of, start, wait_ready
+from runner.launch.serving import finish, spec_of, start, wait_ready
 from runner.launch.supervise import refuse_machine
+from runner.launch.tied import ask_to_stop, last_line
 from runner.machine import probe
 from runner.plan.reading import Unplannable
 from runner.plan.serving.recipe import plan_recipe, refuse_unfit_endpoint
@@ -155,7 +157,7 @@ def _tell_end(ctx: click.Context, ended: Endpoint, asked: bool, was_ready: bool)
         if not was_ready:
             ctx.exit(130)
         return
-    error = ended.error if ended.state.get("error") else last_line(ended.run) or ended.error
+    error = ended.error if ended.state.get("error") else last_line(ended.run / LOG) or ended.error
     click.echo(f"error: {ended.recipe}: the servers failed", err=True)
     click.echo(f"  = {error.removeprefix('error: ')}", err=True)
     click.echo(f"  = log: {shown_path(str(ended.run))}/{LOG}, and one for each server beside it", err=True)

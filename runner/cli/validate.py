@@ -18,10 +18,13 @@ from runner.recipe.load import Refused, find_recipe
 
 @click.command()
 @click.argument("recipes", nargs=-1, metavar="[RECIPE]...")
-@click.option("--format", "style", type=click.Choice(["text", "json", "github"]), default="text", show_default=True)
+@click.option(
+    "--format", "style", type=click.Choice(["text", "json", "github", "sarif"]), default="text", show_default=True
+)
 @click.option("--strict", is_flag=True, help="Warnings fail too.")
 @click.option("--quiet", "-q", is_flag=True, help="Say nothing when all is well.")
 @click.option("--needs", is_flag=True, help="And the recipes that they need.")
+@click.option("--engine", is_flag=True, help="Ask the engines' own validators too: seconds for each environment.")
 @profile_option
 @set_option
 @click.pass_context
@@ -32,6 +35,7 @@ def command(
     strict: bool,
     quiet: bool,
     needs: bool,
+    engine: bool,
     profile: str,
     sets: tuple[str, ...],
 ) -> None:
@@ -50,14 +54,24 @@ def command(
             found += refused.diagnostics
     if not recipes:
         files = project.all_recipes()
+    whole = []
     for file in files:
-        found += check_recipe(library, file, sets)[1]
+        wrong = check_recipe(library, file, sets)[1]
+        found += wrong
+        whole += [] if any(d.is_error for d in wrong) else [file]
     for file in _needed(library, files) if needs else ():
         found += check_recipe(library, file)[1]
+    told = ""
+    if engine:
+        from runner.cli.validate_engine import ask_engines
+
+        asked = ask_engines(library, whole, sets)
+        found += asked.found
+        told = f"; {asked.told()}"
     found = sort_diagnostics(found)  # a parent's fault, met again in each of its children, is told once
     print_diagnostics(found, style)
     if style == "text" and (found or not quiet):
-        click.echo(verdict(found, len(recipes) or len(files)), err=bool(found))
+        click.echo(verdict(found, len(recipes) or len(files)) + told, err=bool(found))
     if any(d.is_error or strict for d in found):
         ctx.exit(1)
 

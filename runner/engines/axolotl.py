@@ -10,6 +10,7 @@ from runner.engines import Step, images
 from runner.engines.deepspeed import deepspeed_config
 from runner.facts.boxes import Box
 from runner.recipe.resolve import Recipe
+from runner.recipe.rules.axolotl.managed import MANAGED
 
 ENVIRONMENT = "axolotl"
 OUTPUT = "output"
@@ -118,6 +119,7 @@ def _is_local(model: str) -> bool:
 def _config(recipe: Recipe) -> dict[str, Any]:
     """The recipe's Axolotl keys as they stand, plus the few that are the runner's to set."""
     config = images.config(recipe.values) if images.has_images(recipe) else dict(recipe.values)
+    config = {key: value for key, value in config.items() if key not in MANAGED}
     if recipe.prepared is not None:
         config |= _prepared(recipe.prepared, config)
     if recipe.architecture is not None:
@@ -137,6 +139,21 @@ def _config(recipe: Recipe) -> dict[str, Any]:
     config["dataset_prepared_path"] = "./prepared"
     # running the same directory again goes on from its newest checkpoint
     config["auto_resume_from_checkpoints"] = True
+    return config
+
+
+def plain(recipe: Recipe) -> dict[str, Any]:
+    """The config for Axolotl alone: without what only our runs have, DeepSpeed's config a part of it."""
+    ours = ("plugins", "output_dir", "dataset_prepared_path", "auto_resume_from_checkpoints")
+    given = recipe.values
+    config = {key: value for key, value in _config(recipe).items() if key not in ours or key in given}
+    config |= {key: given[key] for key in ours if key in given}
+    if recipe.architecture is not None:
+        config["reinit_weights"] = True
+    else:
+        config["base_model"] = given["base_model"]
+    if config.get("deepspeed"):
+        config["deepspeed"] = _deepspeed(recipe, recipe.box.gpus == 0)
     return config
 
 
@@ -177,6 +194,10 @@ def _reward(function: str) -> str:
 
 def _deepspeed(recipe: Recipe, cpu: bool) -> dict[str, Any]:
     values = recipe.values
+    # as Axolotl settles it: one format, bf16 where it is told, and where nothing is
+    bf16 = values.get("bf16", "auto") in (True, "full") or (
+        values.get("bf16", "auto") == "auto" and not values.get("fp16")
+    )
     hidden = (
         recipe.tiny.config.get("hidden_size", 0) if recipe.tiny else recipe.model.hidden_size if recipe.model else 0
     )
@@ -186,8 +207,8 @@ def _deepspeed(recipe: Recipe, cpu: bool) -> dict[str, Any]:
         micro_batch=int(values.get("micro_batch_size", 1)),
         accumulation=int(values.get("gradient_accumulation_steps", 1)),
         clip=float(values.get("max_grad_norm", 1.0)),
-        bf16=values.get("bf16", "auto") in (True, "auto", "full") and not cpu,
-        fp16=bool(values.get("fp16")) and not cpu,
+        bf16=bf16 and not cpu,
+        fp16=bool(values.get("fp16")) and not bf16 and not cpu,
         hidden=hidden,
         cpu=cpu,
     )

@@ -21,6 +21,7 @@ from runner.recipe.load import Refused, printable
 GB = 1e9
 IMPORT_TIMEOUT_S = 300.0
 TMP = "tmp"
+JOBS = Path(__file__).resolve().parents[1] / "jobs"
 # pip, told to stop, removes what it unpacked for the time being; then it has had its chance
 ENDING_S = 5.0
 _RETRY = "; then run it again, it goes on where it stopped"
@@ -119,6 +120,7 @@ class Install:
         self._pip("packages", site, wanted, "--no-deps", *builders, "-r", str(pins))
         if build == "cpu":
             self._stand_in(site)
+            self._declare(site)
         self._check(site, wanted)
         shutil.rmtree(self.path / TMP)
         return build
@@ -136,12 +138,16 @@ class Install:
         a version that says what it was built for: metadata alone makes it be found."""
         words = self.lock.fact("stands_for")
         for name, version in zip(words[::2], words[1::2], strict=True):
-            info = site.path / f"{name}-{version}.dist-info"
-            info.mkdir(exist_ok=True)
-            (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n")
-            (info / "INSTALLER").write_text("runner\n")
-            listed = "".join(f"{info.name}/{file},,\n" for file in ("METADATA", "INSTALLER", "RECORD"))
-            (info / "RECORD").write_text(listed)
+            _write_distribution(site, name, version, {})
+
+    def _declare(self, site: Site) -> None:
+        """Operators that were compiled for CUDA can't be loaded, and what registers something about them fails on its
+        import. torch calls the entry points of `torch.backends` when it is imported: there they are declared."""
+        for name in self.lock.fact("without_ops"):
+            module = f"{name}_without_ops"
+            shutil.copyfile(JOBS / f"{module}.py", site.path / f"{module}.py")
+            points = f"[torch.backends]\n{module} = {module}:declare\n"
+            _write_distribution(site, module, self.lock.pins[normal(name)].version, {"entry_points.txt": points})
 
     def _check(self, site: Site, wanted: Sequence[Pin]) -> None:
         there = site.whole()
@@ -271,6 +277,17 @@ class _Watch:
         if self.installing:
             return f"installing {self.stage}", done, len(self.wanted), self.site.bytes()
         return f"fetching {self.stage}", min(self.found, len(self.wanted)), len(self.wanted), self.site.bytes()
+
+
+def _write_distribution(site: Site, name: str, version: str, files: dict[str, str]) -> None:
+    info = site.path / f"{name}-{version}.dist-info"
+    info.mkdir(exist_ok=True)
+    told = {"METADATA": f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n", "INSTALLER": "runner\n", **files}
+    for file, text in told.items():
+        (info / file).write_text(text)
+    listed = [f"{info.name}/{file}" for file in (*told, "RECORD")]
+    listed += [f"{name}.py"] if (site.path / f"{name}.py").is_file() else []
+    (info / "RECORD").write_text("".join(f"{file},,\n" for file in listed))
 
 
 def _end(child: subprocess.Popen[bytes]) -> None:

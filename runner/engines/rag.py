@@ -20,6 +20,8 @@ SERVER = "vllm"
 GENERATOR, JUDGE = "generator.serve", "evaluation.judge.serve"
 # what every rag.json has, given or not
 _ALWAYS = ("chunking", "embedding", "store", "retrieval", "answer", "service")
+# questions that are made, whatever folder may have this name
+MADE = ("stdlib", "packages", "register")
 _ALL_FILES = ["**/*"]
 
 
@@ -47,7 +49,7 @@ def jobs(recipe: Recipe) -> tuple[str, ...]:
     packages = ("rag", *(("endpoint",) if also(recipe) else ()))
     files = [file for name in packages for file in sorted((jobs_dir() / name).rglob("*"))]
     found = (str(f.relative_to(jobs_dir())) for f in files if f.is_file() and "__pycache__" not in f.parts)
-    return (*(("build_tiny.py",) if recipe.tiny is not None else ()), *found)
+    return ("facts.py", *(("build_tiny.py",) if recipe.tiny is not None else ()), *found)
 
 
 def steps(recipe: Recipe) -> tuple[Step, ...]:
@@ -105,7 +107,7 @@ def config(recipe: Recipe, served: dict[str, Any] | None, judge: dict[str, Any] 
     if evaluation := found.get("evaluation"):
         evaluation["variants"] = _variants(recipe)
         asked = recipe.doc.find("evaluation.questions")
-        if asked is not None and str(asked.value).partition(":")[0] == "stdlib":
+        if asked is not None and str(asked.value).partition(":")[0] in MADE:
             evaluation["questions"] = asked.value  # whatever folder may have this name
         if evaluation.get("price_per_hour") is None:
             evaluation["price_per_hour"] = recipe.box.price_usd_per_hour or None

@@ -52,7 +52,7 @@ def relocked(old: str, resolved: list[str]) -> str:
         name, version = line.split("==", 1)
         key = normal(name)
         drops = key.startswith("nvidia-") and key != "nvidia-ml-py"
-        if not drops and key not in CUDA_ONLY:
+        if not drops and (key not in CUDA_ONLY or key in before.fact("without_ops")):
             pins[key] = Pin(name, version, kept[key].only if key in kept else "")
     head = [line for line in old.splitlines() if line.startswith("#")]
     body = [f"{p}" + (f"  # only: {p.only}" if p.only else "") for _, p in sorted(pins.items())]

@@ -16,7 +16,7 @@ __all__ = ["ENVIRONMENT", "context", "failure", "jobs", "steps"]
 
 def jobs(recipe: Recipe) -> tuple[str, ...]:
     shared = tuple(f"{PACKAGE}/{name}.py" for name in _READERS if (jobs_dir() / PACKAGE / f"{name}.py").is_file())
-    return ("compare_tokenizers.py", *shared)
+    return ("compare_tokenizers.py", "facts.py", *shared)  # which `generated` reads
 
 
 def steps(recipe: Recipe) -> tuple[Step, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import re
 from dataclasses import dataclass
 from functools import cache
@@ -10,6 +11,9 @@ from runner.facts.read import read_facts
 from runner.project import shipped
 
 VLLM = "vllm"
+# of the environment: the API key of whatever is served
+KEY = "RUNNER_API_KEY"
+WILDCARDS = ("0.0.0.0", "::", "*")  # noqa: S104 - only compared with
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,3 +38,11 @@ def other_servers() -> dict[str, OtherServer]:
 
 # an IPv4 or IPv6 address, or a name; whatever else would end up in a proxy's configuration
 HOST = re.compile(r"[A-Za-z0-9]([A-Za-z0-9.-]{0,252}[A-Za-z0-9])?|[0-9A-Fa-f:.]{2,45}|\*")
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine's users can ask there."""
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return host.lower() == "localhost"

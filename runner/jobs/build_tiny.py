@@ -90,6 +90,19 @@ def build_model(spec: dict[str, Any]) -> None:
             auto = AutoModelForImageTextToText if sees else AutoModelForCausalLM
             model = auto.from_config(AutoConfig.for_model(config.pop("model_type"), **config))
             model.save_pretrained(work)
+            if sees:
+                name_as_published(work / "model.safetensors")
+
+
+def name_as_published(file: Path) -> None:
+    """transformers 5 has taken a level out of CLIP's names, and writes it again for a model that was read with it; one
+    that is made here has never been read. vLLM knows the names that LLaVA was published under."""
+    from safetensors.torch import load_file, save_file
+
+    tower = "vision_tower."
+    weights = load_file(file)
+    named = {f"{tower}vision_model.{k[len(tower) :]}" if k.startswith(tower) else k: w for k, w in weights.items()}
+    save_file(named, file, metadata={"format": "pt"})
 
 
 def processor(tokenizer: Any, config: dict[str, Any]) -> Any:

@@ -1,11 +1,14 @@
-"""A finished run of kind rag -> its service: the start, the wait until it answers, and nothing left after its end."""
+"""A finished run of kind rag -> its service: the start, the wait until it answers, and nothing left after its end.
+
+`service/` in the run's folder is to the service what a run's folder is to an endpoint of kind serve: its record and its
+state lie there, so that `runner ps` and `runner stop` see the one as they see the other.
+"""
 
 from __future__ import annotations
 
 import json
 import os
 import subprocess
-import sys
 import time
 import urllib.error
 import urllib.request
@@ -15,18 +18,18 @@ from pathlib import Path
 from typing import Any
 
 from runner.diagnostics import Diagnostic, Span
-from runner.engines import environments_of, jobs_dir
-from runner.engines.environment import environment
-from runner.engines.serving import HOST, is_loopback
-from runner.launch.endpoints import POLL_S
-from runner.launch.exposure import WILDCARDS
-from runner.launch.local import MARK, end_stragglers, marked
+from runner.engines.serving import HOST
+from runner.facts.servers import WILDCARDS, is_loopback
+from runner.launch import tied
+from runner.launch.endpoints import OVER, POLL_S, STATE, Endpoint, forget, look, read_state, remember, settle
+from runner.launch.local import end_stragglers, marked
 from runner.project import Project
 from runner.recipe.load import Refused
 from runner.recipe.resolve import Recipe
-from runner.record import fingerprint, latest, read_run
+from runner.record import RECORD, fingerprint, latest, now, read_run, write_json
+from runner.redact import mask_logs
 
-CONFIG, SCRIPT, LOG = "rag.json", "serve.sh", "serve.log"
+CONFIG, SCRIPT, LOG, FOLDER = "rag.json", "serve.sh", "serve.log", "service"
 # what an embedded store takes to write down what it has in memory
 CLOSING_S = 20.0
 
@@ -66,31 +69,26 @@ def url_of(spec: dict[str, Any]) -> str:
     return f"http://{f'[{host}]' if ':' in host else host}:{spec['replicas'][0]['port']}"
 
 
-def start(run: Path, recipe: Recipe, spec: dict[str, Any]) -> subprocess.Popen[bytes]:
-    """serve.sh in a session of its own, which drains and ends when we do, however. Its output goes to serve.log."""
+def service_of(run: Path) -> Path:
+    """Where its record and its state are; its processes carry this path as their mark, which is not the run's own: a
+    run that is started again ends what an earlier one left."""
+    return run / FOLDER
+
+
+def start(run: Path, recipe: Recipe, spec: dict[str, Any], *, detached: bool) -> subprocess.Popen[bytes]:
+    """serve.sh, which says in serve.log how it goes, and its program in `service/` whether it is ready."""
+    folder = service_of(run)
+    folder.mkdir(exist_ok=True)
+    began = now()
+    state = {"status": "starting", "url": url_of(spec), "model": recipe.name, "started": began, "replicas": []}
+    write_json(folder / STATE, {**state, "ready_after_s": None, "error": None, "closing_s": CLOSING_S})
+    record = {"recipe": recipe.name, "profile": recipe.profile, "kind": recipe.kind, "index": run.name}
+    record |= {"run": FOLDER, "status": "running", "started": began}
     options = ["--host", str(spec["host"]), "--port", str(spec["replicas"][0]["port"])]
-    tie = [sys.executable, "-I", "-S", str(jobs_dir() / "endpoint" / "tie.py"), str(os.getpid()), "SIGTERM"]
-    own, *others = map(environment, environments_of(recipe))
-    with (run / LOG).open("wb") as log:
-        return subprocess.Popen(
-            [*tie, "bash", SCRIPT, *options],
-            cwd=run,
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-            env={
-                **os.environ,
-                "RUNNER_ENV": str(own.path),
-                **{f"RUNNER_ENV_{e.engine.upper()}": str(e.path) for e in others},
-                MARK: mark(run),
-            },
-        )
-
-
-def mark(run: Path) -> str:
-    """Not the run's own, by which a run that is started again ends what an earlier one left."""
-    return f"{run}/service"
+    process = tied.start(recipe, run, [SCRIPT, *options], run / LOG, folder, detached=detached)
+    write_json(folder / RECORD, record | {"pid": process.pid})
+    remember(folder)
+    return process
 
 
 def wait_ready(url: str, process: subprocess.Popen[bytes], told: Callable[[str], None]) -> bool:
@@ -112,20 +110,26 @@ def wait_ready(url: str, process: subprocess.Popen[bytes], told: Callable[[str],
     return False
 
 
-def finish(run: Path, process: subprocess.Popen[bytes]) -> int:
-    """After it has ended: an embedded store gets the time to close, and what is left then is killed. The exit code."""
-    code = process.wait()
+def finish(run: Path, process: subprocess.Popen[bytes], *, asked: bool) -> Endpoint:
+    """After it has ended: an embedded store gets the time to close, and what is left then is killed. What it came to,
+    recorded: stopped where it was `asked` to, failed otherwise."""
+    folder, code = service_of(run), process.wait()
     end = time.monotonic() + CLOSING_S
-    while marked(mark(run)) and time.monotonic() < end:
+    while marked(folder) and time.monotonic() < end:
         time.sleep(POLL_S)
-    end_stragglers(mark(run))
-    return code
+    end_stragglers(folder)
+    mask_logs(run, os.environ)
+    well = asked or code == 0
+    error = None if well else tied.last_line(run / LOG) or "it wrote nothing"
+    write_json(folder / STATE, read_state(folder) | {"status": "stopped" if well else "failed", "error": error})
+    ended = look(folder)
+    settle(ended)
+    if well:
+        forget(folder)
+    return ended
 
 
-def last_line(run: Path) -> str:
-    """What it said of its end: its own error line, else the last one."""
-    with suppress(OSError):
-        lines = [line.strip() for line in (run / LOG).read_text(errors="replace").splitlines() if line.strip()]
-        errors = [line for line in lines if line.startswith("error: ")]
-        return (errors or lines or ["it wrote nothing"])[-1].removeprefix("error: ")[:400]
-    return "it wrote nothing"
+def is_served(run: Path) -> bool:
+    """Whether a service of this run is there already, however it was started."""
+    found = look(service_of(run))
+    return found.status not in OVER

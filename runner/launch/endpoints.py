@@ -1,7 +1,7 @@
 """Endpoints of this user: where they run, whether they really do, and how they are stopped.
 
-An endpoint's own program (runner/jobs/endpoint) keeps endpoint-state.json. What that says is believed only as far as
-its processes are there.
+An endpoint's own program (runner/jobs/endpoint, or jobs/rag's service) keeps endpoint-state.json. What that says is
+believed only as far as its processes are there.
 """
 
 from __future__ import annotations
@@ -80,10 +80,18 @@ def look(run: Path) -> Endpoint:
         status = "died"
         # it may have written its last word meanwhile
         state = read_state(run)
-        status = str(state["status"]) if state.get("status") in OVER else status
+        status = _last_word(state) or status
     elif status not in OVER:
         pids = [supervisor, *(pid for pid in pids if pid != supervisor)]
     return Endpoint(run, str(said.get("recipe", "")), str(said.get("profile", "")), status, state, tuple(pids))
+
+
+def _last_word(state: dict[str, Any]) -> str:
+    """What became of one that is gone, by what it said; empty where it did not know that it would go."""
+    said = str(state.get("status"))
+    if said == "stopping":
+        return "failed" if state.get("error") else "stopped"
+    return said if said in OVER else ""
 
 
 def _is_ours(pid: int, run: Path) -> bool:
@@ -163,7 +171,8 @@ def stop(endpoint: Endpoint) -> Endpoint:
         end = time.monotonic() + drain_s(run) + LATE_S
         while look(run).alive and time.monotonic() < end:
             time.sleep(POLL_S)
-    patience = time.monotonic() + (LAST_S if look(run).status == "stopped" else 0)
+    last_s = float(read_state(run).get("closing_s") or LAST_S)
+    patience = time.monotonic() + (last_s if look(run).status == "stopped" else 0)
     end = patience + GONE_S
     while (ended := look(run)).pids and time.monotonic() < end:
         for pid in ended.pids if time.monotonic() > patience else ():

@@ -12,16 +12,13 @@ from pathlib import Path
 from typing import Any
 
 from runner.diagnostics import Diagnostic, Span
-from runner.engines.serving import is_loopback
-from runner.facts.servers import VLLM
+from runner.facts.servers import KEY, VLLM, WILDCARDS, is_loopback
 from runner.launch.endpoints import Endpoint
 from runner.machine import HERE, Machine
 from runner.recipe.resolve import Recipe
 
-KEY = "RUNNER_API_KEY"
 # vLLM's own default (config/cache.py)
 UTILIZATION = 0.92
-WILDCARDS = ("0.0.0.0", "::", "*")  # noqa: S104 - only compared with
 
 
 def check_endpoint(

@@ -16,6 +16,7 @@ from typing import Any
 
 from runner.launch.resident import Resident
 from runner.record import LOG, read_metrics
+from runner.redact import LogMask, mask_logs
 
 POLL_S = 0.2
 # in the environment of every process of a run
@@ -55,13 +56,14 @@ Watch = Callable[[Progress], None]
 def launch(run: Path, watch: Watch, *, environment: dict[str, str] | None = None) -> Ended:
     """Run `launch.sh` of a run directory to its end, its output going to log.txt.
 
-    Ctrl-C, SIGTERM and a closed terminal are passed on to the whole process group, which gets `GRACE_S` to end by
-    itself.
+    Secrets of the environment, and what looks like one, are masked in the log as it grows. Ctrl-C, SIGTERM and a closed
+    terminal are passed on to the whole process group, which gets `GRACE_S` to end by itself.
     """
     started = time.monotonic()
     end_stragglers(run)  # of a runner that was killed and is now started again
+    given = {**os.environ, **(environment or {}), MARK: str(run)}
     with (run / LOG).open("ab") as log, asked_to_stop() as asked:
-        follower = _Follower(run, log.tell(), watch, started)
+        follower = _Follower(run, log.tell(), watch, started, LogMask(run / LOG, given, log.tell()))
         process = subprocess.Popen(
             ["bash", "launch.sh"],
             cwd=run,
@@ -69,7 +71,7 @@ def launch(run: Path, watch: Watch, *, environment: dict[str, str] | None = None
             stdout=log,
             stderr=subprocess.STDOUT,
             start_new_session=True,
-            env={**os.environ, **(environment or {}), MARK: str(run)},
+            env=given,
         )
         stopper, resident = _Stopper(process, asked), Resident(process.pid)
         try:
@@ -82,6 +84,7 @@ def launch(run: Path, watch: Watch, *, environment: dict[str, str] | None = None
             _signal_group(process, signal.SIGKILL)
             process.wait()
             end_stragglers(run)
+            mask_logs(run, given)
         follower.look()
     seconds = time.monotonic() - started
     return Ended(
@@ -106,8 +109,8 @@ def _usage(process: subprocess.Popen[bytes]) -> resource.struct_rusage | None:
 class _Follower:
     """Reads what is new in log.txt and metrics.jsonl since the last look."""
 
-    def __init__(self, run: Path, log_start: int, watch: Watch, started: float) -> None:
-        self.run, self.watch, self.started = run, watch, started
+    def __init__(self, run: Path, log_start: int, watch: Watch, started: float, mask: LogMask) -> None:
+        self.run, self.watch, self.started, self.mask = run, watch, started, mask
         self.log_at = log_start
         _, self.metrics_at = read_metrics(run)
         self.progress = Progress()
@@ -115,6 +118,7 @@ class _Follower:
 
     def look(self) -> None:
         elapsed = time.monotonic() - self.started
+        self.mask.look()
         for line in self._new_lines():
             if line.startswith("=== "):
                 self.progress.part = line[4:].strip()

@@ -4,22 +4,19 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from runner.engines import jobs_dir, load_engine
-from runner.engines.environment import environment
+from runner.launch import tied
 from runner.launch.endpoints import OVER, POLL_S, Endpoint, forget, look, read_state, remember, settle
-from runner.launch.local import MARK
 from runner.launch.supervise import Prepared, start_record
 from runner.project import Project
 from runner.recipe.resolve import Recipe
 from runner.record import LOG, RECORD, fingerprint, new_run_dir, write_files, write_json
+from runner.redact import mask_logs
 
 SPEC = "endpoint.json"
 
@@ -33,21 +30,7 @@ def start(
     prepared = Prepared(files, fingerprint(recipe, files), None, None)
     record = start_record(recipe, prepared, run) | {"metrics": {}, "outputs": [], "error": None}
     write_json(run / RECORD, record)
-    tie = [sys.executable, "-I", "-S", str(jobs_dir() / "endpoint" / "tie.py"), str(os.getpid()), "SIGTERM"]
-    with (run / LOG).open("ab") as log:
-        process = subprocess.Popen(
-            [*([] if detached else tie), "bash", "launch.sh"],
-            cwd=run,
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-            env={
-                **os.environ,
-                "RUNNER_ENV": str(environment(load_engine(recipe.engine).ENVIRONMENT).path),
-                MARK: str(run),
-            },
-        )
+    process = tied.start(recipe, run, ["launch.sh"], run / LOG, run, detached=detached)
     write_json(run / RECORD, record | {"pid": process.pid})
     remember(run)
     return run, process
@@ -66,26 +49,12 @@ def wait_ready(run: Path, process: subprocess.Popen[bytes], told: Callable[[], N
 def finish(run: Path, process: subprocess.Popen[bytes]) -> Endpoint:
     """After launch.sh has ended: what it came to, recorded."""
     process.wait()
+    mask_logs(run, os.environ)
     ended = look(run)
     settle(ended)
     if ended.status == "stopped":
         forget(run)
     return ended
-
-
-def ask_to_stop(process: subprocess.Popen[bytes]) -> None:
-    """launch.sh has become the endpoint's own program by then, or is a shell with one small step before it."""
-    if process.poll() is None:
-        os.killpg(process.pid, signal.SIGTERM)
-
-
-def last_line(run: Path) -> str:
-    """Why it ended, where its state doesn't say: the last line of log.txt."""
-    try:
-        lines = (run / LOG).read_text(errors="replace").splitlines()
-    except OSError:
-        return ""
-    return next((line.strip()[:400] for line in reversed(lines) if line.strip()), "")
 
 
 def spec_of(files: dict[str, str]) -> dict[str, Any]:

@@ -41,6 +41,7 @@ from runner.record import (
     write_files,
     write_json,
 )
+from runner.redact import redact
 from runner.render import render
 
 LOG_TAIL = 64 * 1024
@@ -175,7 +176,7 @@ def _execute(
         run,
         follow,
         environment={
-            **_environments(recipe),
+            **environment_paths(recipe),
             "RUNNER_PYTHON": sys.executable,  # for steps that only draw what the engine found
         },
     )
@@ -201,7 +202,7 @@ def _execute(
     return outcome
 
 
-def _environments(recipe: Recipe) -> dict[str, str]:
+def environment_paths(recipe: Recipe) -> dict[str, str]:
     """RUNNER_ENV is the engine's; another that the run needs is RUNNER_ENV_<NAME>."""
     own, *others = map(environment, environments_of(recipe))
     return {"RUNNER_ENV": str(own.path), **{f"RUNNER_ENV_{e.engine.upper()}": str(e.path) for e in others}}
@@ -267,7 +268,7 @@ def last_error(recipe: Recipe, run: Path) -> str:
         tail = log.read().decode("utf-8", "replace")
     said = load_engine(recipe.engine).failure(tail)
     lines = [line.strip() for line in tail.splitlines() if line.strip()]
-    return (said or (lines[-1] if lines else "it wrote nothing"))[:400]
+    return redact((said or (lines[-1] if lines else "it wrote nothing"))[:400])
 
 
 def headline(metrics: dict[str, Any]) -> str:

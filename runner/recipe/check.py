@@ -14,7 +14,7 @@ from runner.facts.boxes import Box, box_names, load_box
 from runner.facts.models import Model, find_model, from_config
 from runner.recipe.artifacts import model_key
 from runner.recipe.document import Document, Node, Path, dotted
-from runner.recipe.kinds import engine_of, kind_names, kind_schema
+from runner.recipe.kinds import engine_of, former_keys, kind_names, kind_schema
 from runner.recipe.load import MAX_TOLD, nearest_word, printable
 from runner.recipe.rules import Facts, rules_for
 
@@ -155,6 +155,8 @@ def unknown_key(doc: Document, kind: str, path: Path, name: str, known: list[str
     node = doc.nearest((*path, name))
     close = nearest_word(name, known)
     shown = printable(name)
+    if not path and name in (former := former_keys(engine_of(kind))):
+        return Diagnostic("R004", f"unknown key `{shown}`", node.key, help=former[name])
     if not path:
         elsewhere = [k for k in kind_names() if name in kind_schema(k)["properties"]]
         if elsewhere:

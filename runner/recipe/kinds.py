@@ -22,10 +22,14 @@ def _kinds() -> tuple[str, ...]:
 
 @cache
 def kind_schema(kind: str) -> dict[str, Any]:
-    """The JSON Schema of a kind. Raises KeyError for an unknown one."""
+    """The JSON Schema of a kind, of a recipe that its parents have been added to: there `required` holds without
+    condition. Raises KeyError for an unknown one."""
     if kind not in kind_names():
         raise KeyError(kind)
     schema: dict[str, Any] = json.loads((shipped("schemas") / f"{kind}.schema.json").read_text())
+    if "if" in schema and "else" in schema:
+        del schema["if"]
+        schema |= schema.pop("else")
     return schema
 
 
@@ -43,6 +47,15 @@ def serves(kind: str) -> bool:
 def servers_in(kind: str) -> tuple[str, ...]:
     """Dotted paths of the mappings with keys of kind `serve` that such a recipe may hold, each with its own model."""
     return tuple(kind_schema(kind)["x-runner"].get("servers", ()))
+
+
+@cache
+def former_keys(engine: str) -> dict[str, str]:
+    """Keys that the engine had once, or that other tools have: key -> what to write for it."""
+    import yaml
+
+    given: dict[str, dict[str, str]] = yaml.safe_load((shipped("data") / "keys" / "former.yaml").read_text())
+    return given.get(engine, {})
 
 
 @cache

@@ -276,9 +276,11 @@ class _Builder:
         return text
 
     def refuse_half(self, text: str, span: Span) -> None:
-        """Half a surrogate pair, written as an escape, is text that no file can hold."""
+        """Half a surrogate pair, written as an escape, is text that no file can hold; a NUL none for a command line."""
         if any("\ud800" <= c <= "\udfff" for c in text):
             self.complain("R003", "half of a surrogate pair is not text", span, help="write the character itself")
+        if "\0" in text:
+            self.complain("R003", "a NUL character ends text where no reader sees it", span, help="remove it")
 
     def integer(self, text: str, span: Span) -> int:
         digits = text.replace("_", "")

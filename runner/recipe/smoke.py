@@ -9,6 +9,7 @@ from __future__ import annotations
 import fnmatch
 import hashlib
 import json
+import re
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
@@ -218,7 +219,8 @@ def make_tiny(project: Project, model: Model, weights: bool) -> TinyModel:
         tokenizer = {**tokenizer, "special_tokens": [*tokenizer["special_tokens"], IMAGE]}
         config["image_token_index"] = len(tokenizer["special_tokens"]) - 1
     digest = hashlib.sha256(json.dumps([config, weights, tokenizer], sort_keys=True).encode()).hexdigest()
-    path = smoke_dir(project) / f"{config['model_type']}-{digest[:12]}"
+    family = re.sub(r"[^A-Za-z0-9_-]+", "-", str(config["model_type"]))[:40]  # a word of the recipe's, in a path
+    path = smoke_dir(project) / f"{family}-{digest[:12]}"
     text = smoke_dir(project) / "text"
     return TinyModel(config, str(path), weights, str(text), tokenizer)
 

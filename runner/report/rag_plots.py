@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from runner.report.figure import write_figure
+from runner.report.reading_plots import draw_reading
 
 # told apart by the colour-blind too (Okabe and Ito)
 COLOURS = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00", "#999999")
@@ -19,13 +20,16 @@ STAGES = ("rewrite", "embed", "lexical", "dense", "fuse", "fetch", "rerank")
 
 
 def draw(summary: dict[str, Any], folder: Path) -> list[Path]:
-    """Writes `found` and `times`, and with several variants `differences`, each as PNG and SVG."""
+    """Writes `found` and `times`, and with several variants `differences`, and `reading` where the
+    model was asked for short answers, each as PNG and SVG."""
     variants = summary["variants"]
     height = 1.4 + 0.34 * len(variants)
     written = write_figure((8.4, height), lambda figure: _found(figure, summary), folder / "found")
     written += write_figure((8.4, height), lambda figure: _times(figure, variants), folder / "times")
     if len(variants) > 1:
         written += write_figure((7.0, height), lambda figure: _differences(figure, summary), folder / "differences")
+    if read := summary.get("reading"):
+        written += write_figure((8.4, 4.2), lambda figure: draw_reading(figure, read), folder / "reading")
     return written
 
 

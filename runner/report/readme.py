@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import sys
 from pathlib import Path
@@ -11,7 +12,7 @@ from runner.diagnostics import SourceLines, render_text
 from runner.facts.boxes import load_box
 from runner.plan.make import make_plan
 from runner.plan.verdict import unfit
-from runner.project import Project, find_project
+from runner.project import Project, find_project, shipped
 from runner.recipe.compose import compose
 from runner.recipe.graph import Library
 from runner.recipe.load import find_recipe
@@ -102,6 +103,21 @@ def unfit_plan(project: Project) -> str:
     return "\n".join(["```text", f"$ runner plan {LARGE} --box {SMALL_BOX} > /dev/null", told, "```"])
 
 
+def agreement() -> str:
+    """How often our verdict is Axolotl's, by what `make differential` measured."""
+    found = json.loads((shipped("data") / "agreement.json").read_text())
+    same = found["both_accept"] + found["both_refuse"]
+    asked = same + found["stricter"] + found["looser"]
+    looser, stricter = (found[key] or "none" for key in ("looser", "stricter"))
+    return (
+        f"`make differential` mutates the {found['recipes']} recipes that Axolotl runs, and asks Axolotl "
+        f"{found['axolotl']}'s own validator about {found['configs']:,} of what comes of it ({found['date']}). "
+        f"{found['later']} were refused here for what goes wrong only after that validator. On {same / asked:.1%} of "
+        f"the other {asked:,} the verdict is the same; {looser} were accepted here and refused by Axolotl, {stricter} "
+        "the other way round."
+    )
+
+
 def _resolved(project: Project, name: str) -> Recipe:
     doc = compose(project, find_recipe(project, name))
     return resolve(project, doc, "full", lambda name, profile: None, library=Library(project))
@@ -123,6 +139,7 @@ def blocks(project: Project) -> dict[str, str]:
         "example": example(project),
         "plan": plan(project),
         "unfit": unfit_plan(project),
+        "agreement": agreement(),
     }
 
 

@@ -42,7 +42,9 @@ def test_validate_in_json_and_for_github(bench: Bench) -> None:
     told = json.loads(bench.call("validate", "--format", "json").stdout)["diagnostics"]
     assert [(d["code"], d["file"], d["line"], d["column"]) for d in told] == [("R004", "recipes/bad.yaml", 16, 1)]
     line = bench.call("validate", "--format", "github").stdout.strip()
-    assert line.startswith("::error file=recipes/bad.yaml,line=16,col=1,title=R004::unknown key `lora_dropuot`%0A")
+    assert line.startswith(
+        "::error file=recipes/bad.yaml,line=16,endLine=16,col=1,endColumn=13,title=R004::unknown key `lora_dropuot`%0A"
+    )
 
 
 def test_warnings_fail_only_when_strict(bench: Bench) -> None:

@@ -9,15 +9,16 @@ import asyncio
 import json
 import sys
 from dataclasses import replace
-from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
+from facts import TITLE, asked, question, register, told
 from rag.answer import Done
 from rag.citations import check, sentences
 from rag.counting import bound
 from rag.defuse import MARK, defuse
 from rag.embed import Embedder
+from rag.evaluate import attacked as attacked_live
 from rag.llm import Usage
 from rag.prompt import Limits, Source, TooLong, build
 from rag.service.gate import Full, Gate
@@ -41,10 +42,6 @@ TOKENS = (
     "[SYSTEM_PROMPT]", "<\uff5cUser\uff5c>", "<\uff5cAssistant\uff5c>", "<\uff5cend\u2581of\u2581sentence\uff5c>",
     "<tool_call>", "\uff1c|im_start|\uff1e",
 )  # fmt: skip
-TAGS = {
-    "article", "h2", "span", "div", "p", "a", "details", "summary", "footer", "cite", "blockquote", "ul", "ol", "li",
-    "q", "code", "pre", "em", "strong", "br",
-}  # fmt: skip
 
 
 def hit(text: str, name: str = "harbour", heading: str = "", **more: Any) -> Hit:
@@ -56,6 +53,15 @@ SOURCES = {"harbour": Source("Harbour handbook", "docs/harbour.md"), "bakery": S
 
 
 # --- prompts ---
+
+
+def taught() -> list[bool]:
+    """What a reader is taught (jobs/facts.py) is what it is asked here, with passages and without."""
+    text = question("Anna Ash", "town")
+    passages = [told(page) for page in register().pages[:2]]
+    hits, sources = [hit(passage, "page") for passage in passages], {"page": Source(TITLE, "")}
+    made = [build(text, hits[:n], sources, TOLD, WIDE, system="{not_found}").messages for n in (0, 1, 2)]
+    return [m[1]["content"] == asked(text, passages[:n]) for n, m in enumerate(made)]
 
 
 def prompts() -> dict[str, Any]:
@@ -72,6 +78,7 @@ def prompts() -> dict[str, Any]:
     return {
         "roles": [m["role"] for m in whole.messages],
         "user": whole.messages[1]["content"][:200],
+        "taught": taught(),
         "not found": TOLD["not_found"] in whole.messages[0]["content"],
         "fits": all(a and b for a, b, _ in fits),
         "used": sorted({n for _, _, n in fits}),
@@ -121,17 +128,6 @@ def attacked(row: dict[str, str], clean: list[dict[str, str]]) -> dict[str, bool
     }
 
 
-class Seen(HTMLParser):
-    def __init__(self) -> None:
-        super().__init__()
-        self.tags: set[str] = set()
-        self.attributes: set[tuple[str, str]] = set()
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.add(tag)
-        self.attributes |= {(name, value or "") for name, value in attrs}
-
-
 def safe(row: dict[str, str]) -> bool:
     """A model that repeats the document, and the document itself, on the page: no tag, script or address of theirs."""
     evil = hit(row["text"], heading=row["title"])
@@ -145,15 +141,30 @@ def safe(row: dict[str, str]) -> bool:
         0.5,
         False,
     )
-    seen = Seen()
-    seen.feed(conversation([Turn(1, row["text"], row["text"], done=done)], ""))
-    names = {name for name, _ in seen.attributes}
-    links = [value for name, value in seen.attributes if name in ("href", "src")]
-    return (
-        seen.tags <= TAGS
-        and not any(name.startswith("on") or name in ("src", "style", "srcdoc") for name in names)
-        and all(link.startswith("#t1p") for link in links)
-    )
+    return attacked_live.safe(row["text"], done)
+
+
+def noticed() -> dict[str, list[str]]:
+    """Which parts are called broken when one thing is not as it was with a harmless document."""
+    said = "It opens at 7 [1]. Cite [9]."
+    used = (hit(HARBOUR),)
+    titles = {name: source.title for name, source in SOURCES.items()}
+    checked = check(said, used, titles, Embedder(MODEL, None), 0.5)
+    done = Done(said, used, SOURCES, checked, Usage(), {"total": 1.0}, 0.5, False)
+    messages = [{"role": "system", "content": "rules"}, {"role": "user", "content": QUESTION}]
+    clean = attacked_live.Seen({"model": "m", "messages": messages}, [(None, {"kind": "open"}, None)], done)
+    cases = {
+        "nothing": clean,
+        "tools": replace(clean, sent={**clean.sent, "tools": []}),
+        "rules": replace(clean, sent={**clean.sent, "messages": [{**messages[0], "content": "none"}, messages[1]]}),
+        "a turn": replace(clean, sent={**clean.sent, "messages": [*messages, messages[1]]}),
+        "a filter": replace(clean, searched=[(None, None, None)]),
+        "a citation": replace(clean, done=replace(done, checked=checked[:1])),
+    }
+    return {
+        name: [part for part, held in attacked_live.held(QUESTION, seen, clean).items() if not held]
+        for name, seen in cases.items()
+    }
 
 
 # --- citations ---
@@ -236,6 +247,7 @@ if __name__ == "__main__":
     facts = {
         "prompts": prompts(),
         "attacks": attacks(injections),
+        "noticed": noticed(),
         "idempotent": idempotent(injections),
         "own tokens": build("a<odd>b", [hit("x harbour-token y")], SOURCES, TOLD, own).messages[1]["content"],
         "citations": citations(),

@@ -211,10 +211,33 @@ def hangup() -> dict[str, Any]:
     for _ in range(NUMBER):
         with plain.stream("POST", "/v1/chat/completions", json={"messages": asked(KNOWN), "stream": True}) as answer:
             next(answer.iter_lines())
+    return {"in_flight": freed()}
+
+
+def giveup() -> dict[str, Any]:
+    """NUMBER who want whole answers go away before they have them."""
+
+    async def one() -> None:
+        async with httpx.AsyncClient(base_url=URL, headers=plain.headers, timeout=4) as impatient:
+            try:
+                await impatient.post("/v1/chat/completions", json={"messages": asked(KNOWN)})
+            except httpx.TimeoutException:
+                return
+            raise SystemExit("there was an answer")
+
+    async def all_of_them() -> None:
+        await asyncio.gather(*(one() for _ in range(NUMBER)))
+
+    asyncio.run(all_of_them())
+    return {"in_flight": freed()}
+
+
+def freed() -> list[str]:
+    """What is under way and waits, when that is nothing or after a while."""
     end = time.monotonic() + 20
     while "rag_in_flight 0.0" not in (text := plain.get("/metrics").text) and time.monotonic() < end:
         time.sleep(0.1)
-    return {"in_flight": [line for line in text.splitlines() if line.startswith(("rag_in_flight", "rag_waiting"))]}
+    return [line for line in text.splitlines() if line.startswith(("rag_in_flight", "rag_waiting"))]
 
 
 def stream() -> dict[str, Any]:
@@ -237,6 +260,7 @@ TASKS = {
     "flood": lambda: asyncio.run(flood()),
     "load": lambda: asyncio.run(load()),
     "hangup": hangup,
+    "giveup": giveup,
     "stream": stream,
 }
 print(json.dumps(TASKS[TASK]()))

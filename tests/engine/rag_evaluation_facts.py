@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import gzip
 import json
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 from rag import judge, labelled, words
-from rag.evaluate import beir, measure
-from rag.types import Problem
+from rag.config import Config
+from rag.evaluate import beir, compare, indexed, measure
+from rag.evaluate import reading as short
+from rag.sources import Aside, listing
+from rag.sources.reading import read as read_item
+from rag.types import Hit, Passage, Problem, as_searched
 
 
 def problem(call: Any) -> str:
@@ -53,6 +60,73 @@ def reading(folder: Path) -> dict[str, Any]:
     }  # fmt: skip
 
 
+ODD = {
+    # a title alone, no title, numbers for ids, one that nobody asks about
+    "corpus.jsonl": [
+        {"_id": 1, "title": "Of tea", "text": ""}, {"_id": "2", "text": "Coffee", "metadata": {"year": 1900}},
+        {"_id": 30, "title": None, "text": "Cocoa", "metadata": "none"}, {"_id": "q", "title": "", "text": "Water?"},
+    ],
+    # one without judgements, one without an answer, one that is itself a document
+    "queries.jsonl": [
+        {"_id": 7, "text": "hot leaves", "metadata": {"rule": 3}}, {"_id": "8", "text": "beans", "metadata": []},
+        {"_id": "9", "text": "unasked"}, {"_id": "10", "text": None}, {"_id": "q", "text": "Water?"},
+    ],
+}  # fmt: skip
+JUDGED = ["7\t1\t2", "7\t2\t1", "7\t30\t0", "8\t2\t1", "8\t99\t1", "11\t1\t1", "10\t1\t0", "q\t1\t1"]
+NAMED = "query-id\tcorpus-id\tscore"
+
+
+def odd(folder: Path) -> dict[str, Any]:
+    """Folders as people have them: how each is read, or why it is not."""
+    (folder / "qrels").mkdir(parents=True)
+    plain = {name: "".join(json.dumps(row) + "\n" for row in rows).encode() for name, rows in ODD.items()}
+    qrels = "\n".join(JUDGED).encode()
+
+    def put(more: dict[str, bytes]) -> Any:
+        for file in [*folder.glob("*.jsonl*"), *folder.glob("qrels/*")]:
+            file.unlink()
+        for name, data in {**plain, "qrels/test.tsv": qrels, **more}.items():
+            if data:
+                (folder / name).write_bytes(data)
+        return beir.read(folder)
+
+    packed = dict.fromkeys(plain, b"") | {f"{name}.gz": gzip.compress(data) for name, data in plain.items()}
+    whole = put({})
+    same = {
+        "a first row of names": put({"qrels/test.tsv": NAMED.encode() + b"\n" + qrels}),
+        "ends of lines of another system": put({"qrels/test.tsv": (NAMED + "\r\n" + "\r\n".join(JUDGED)).encode()}),
+        "a mark of the encoding": put({name: b"\xef\xbb\xbf" + data for name, data in plain.items()}),
+        "packed": put({**packed, "qrels/test.tsv": b"", "qrels/test.tsv.gz": gzip.compress(qrels)}),
+    }  # fmt: skip
+    row = b'{"_id": "z", "text": "t"}\n'
+    wrong = {
+        "no such grade": {"qrels/test.tsv": b"7\t1\thigh\n"}, "in four columns": {"qrels/test.tsv": b"7 0 1 1\n"},
+        "nobody's": {"qrels/test.tsv": b"11\t1\t1\n"}, "nothing above 0": {"qrels/test.tsv": b"7\t1\t0\n"},
+        "no id": {"queries.jsonl": b'{"_id": null, "text": "t"}\n'}, "twice": {"queries.jsonl": row + row},
+        "a list": {"corpus.jsonl": b"[]\n"}, "no JSON": {"corpus.jsonl": b"{'_id': 1}\n"},
+        "no text": {"queries.jsonl": b'{"_id": 7, "text": null}\n'}, "Latin": {"queries.jsonl": b'{"_id": "\xe9"}\n'},
+        "cut off": {"corpus.jsonl": b"", "corpus.jsonl.gz": gzip.compress(plain["corpus.jsonl"])[:-9]},
+        "not packed": {"corpus.jsonl": b"", "corpus.jsonl.gz": plain["corpus.jsonl"]},
+    }  # fmt: skip
+    said = {name: problem(lambda files=files: put(files)) for name, files in wrong.items()}
+    put(packed)
+    (folder / "run").mkdir()
+    config = Config("odd", folder / "run", folder, [], {}, {}, {}, {"where": {"team": "tea"}})
+    over = indexed.within(config, folder)
+    read = [read_item(item) for item in listing.items(over.sources, folder) if not isinstance(item, Aside)]
+    passage = Passage("p", "", 0, "", 0, 0, 1, 1, 0)
+    hits = [Hit(replace(passage, document=name), 1.0) for name in ("q", "1", "2", "1")]
+    return {
+        "indexed": [[r.document.id, r.document.title, r.document.text] for r in read if r is not None],
+        "year": read[1].document.meta["year"], "where": over.retrieval["where"],
+        "searched": as_searched("Of tea", "", "Of tea"),
+        "found": [compare.documents(hits, "q", {"1": 1}), compare.documents(hits, "q", {"q": 1})],
+        "texts": whole.texts, "relevant": whole.relevant, "groups": whole.groups, "documents": whole.documents,
+        "same": {name: found == whole for name, found in same.items()},
+        "problems": {name: words.replace(str(folder), "F") for name, words in said.items()},
+    }  # fmt: skip
+
+
 def labelling(folder: Path) -> dict[str, Any]:
     count, rules = labelled.write(folder, 600, ["[a-h]*"])
     asked = beir.read(folder)
@@ -72,6 +146,17 @@ def labelling(folder: Path) -> dict[str, Any]:
         "count": count, "rules": rules, "questions": len(asked.texts), "named": named, "told": told,
         "known": all(d in rows for r in asked.relevant.values() for d in r),
     }  # fmt: skip
+
+
+def short_answers() -> dict[str, Any]:
+    """How answers of few words are compared, and questions that have none."""
+    untold = beir.Questions(Path("somewhere"), 1, {"q1": "who?"}, {"q1": {"a": 1}}, {})
+    config: Any = SimpleNamespace(evaluation={"reading": {"passages": [0]}})
+    return {
+        "plain": [short.plain(text) for text in ("The Green.", " a  red-fox ", "")],
+        "contained": [short.contains(text, ["red fox"]) for text in ("It is the Red Fox!", "red foxes", "")],
+        "untold": problem(lambda: short.read(config, None, untold)),
+    }
 
 
 def judging() -> dict[str, Any]:

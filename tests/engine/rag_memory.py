@@ -60,6 +60,9 @@ class Memory:
             known = {**self.parents, **self.passages}
         return {i: known[i] for i in ids if i in known}
 
+    def document(self, name: str) -> None:
+        """Passages are all that there is."""
+
     def around(self, passage: Passage, before: int, after: int) -> list[Passage]:
         same = [p for p in self.passages.values() if p.document == passage.document]
         return sorted(

@@ -6,21 +6,24 @@ and model are in test_rag_retrieve.py's last tests.
 
 from __future__ import annotations
 
+import asyncio
 import json
 import sys
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import bm25s
 import numpy as np
 from rag import expand, lexical, rerank, words
+from rag.answer import Pipeline, Question
 from rag.config import Config
 from rag.fuse import Listed, fuse
 from rag.retrieve import Retriever
 from rag.types import Passage
-from rag_evaluation_facts import judging, labelling, measuring, problem, reading
+from rag_evaluation_facts import judging, labelling, measuring, odd, problem, reading, short_answers
 from rag_memory import Memory, WordVectors
 
 TEXTS = {
@@ -117,13 +120,17 @@ def searching() -> dict[str, Any]:
 
 
 def fusing() -> dict[str, Any]:
-    lists = [Listed("dense", [("a", 0.9), ("b", 0.8)], {"c": 0.45}), Listed("bm25", [("b", 7.0), ("c", 3.0)])]
+    lists = [Listed("dense", [("a", 0.9), ("b", 0.8)], {"c": 0.45}), Listed("bm25", [("b", 14.0), ("c", 3.0)])]
     weights = {"dense": 2.0, "bm25": 1.0}
     fused, scored = (fuse(lists, weights, how, 10) for how in ("rrf", "scores"))
     even = fuse([Listed("dense", [("a", -0.1), ("b", -0.2)]), Listed("bm25", [("c", 0.1)])], weights, "scores", 10)
+    products = fuse(
+        [Listed("dense", [("a", 30.0), ("b", 15.0)]), Listed("bm25", [("b", 70.0), ("a", 35.0)])], {}, "scores", 10
+    )
     alone = fuse([Listed("dense", lists[0].ranked)], {}, "scores", 10)
-    return {"fused": [(f.id, f.score) for f in fused], "scored": [(f.id, f.score) for f in scored],
-            "even": [(f.id, f.score) for f in even], "alone": [(f.id, f.score, f.ranks) for f in alone]}  # fmt: skip
+    made = {"fused": fused, "scored": scored, "even": even, "products": products}
+    return {**{name: [(f.id, f.score) for f in found] for name, found in made.items()},
+            "alone": [(f.id, f.score, f.ranks) for f in alone]}  # fmt: skip
 
 
 def following() -> dict[str, Any]:
@@ -235,14 +242,28 @@ def crossing(folder: Path) -> dict[str, Any]:
     }
 
 
+def narrowing() -> dict[str, list[str]]:
+    """What a request finds by its own filter where the recipe lets one kind be found."""
+    store = shelf()
+    config = Config("t", Path(), Path(), [], {}, {}, {}, {"where": {"kind": "sle"}})
+    with ThreadPoolExecutor(1) as workers:
+        search = Retriever(config, store, WordVectors(), None)
+        pipeline = Pipeline(config, store, search, WordVectors(), None, workers)
+        asked = {"all": None, "another kind": {"kind": "loc"}, "short": {"long": False}, "long": {"long": True}}
+        return {
+            name: sorted(names(asyncio.run(pipeline.retrieve(Question("a thread that waits", where=where)))))
+            for name, where in asked.items()
+        }
+
+
 def main() -> None:
     folder = Path(sys.argv[1])
     facts = {
         "tokenizing": tokenizing(), "bm25s": like_bm25s(), "searching": searching(), "fusing": fusing(),
         "following": following(), "asking": asking(), "surroundings": surroundings(),
-        "measuring": measuring(), "judging": judging(),
-        "reading": reading(folder / "beir"), "labelling": labelling(folder / "labelled"),
-        "crossing": crossing(folder / "cross"),
+        "measuring": measuring(), "judging": judging(), "short answers": short_answers(),
+        "reading": reading(folder / "beir"), "odd": odd(folder / "odd"), "labelling": labelling(folder / "labelled"),
+        "crossing": crossing(folder / "cross"), "narrowing": narrowing(),
     }  # fmt: skip
     print("FACTS " + json.dumps(facts))
 

@@ -1,142 +1,192 @@
-"""What every recipe renders for two H100s is accepted by Axolotl's own validator and DeepSpeed's own config class."""
+"""What every recipe renders for its box is accepted by the engines' own validators, which really do refuse."""
 
 from __future__ import annotations
 
 import json
-import os
-import subprocess
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
+from typing import Any
 
-from runner.engines import jobs_dir
-from runner.engines.environment import Environment
+import pytest
+import yaml
+
+from runner.cli.validate_engine import diagnose
+from runner.diagnostics import Diagnostic
+from runner.engines.environment import Environment, ensure, environment
 from runner.facts.boxes import make_box
+from runner.launch.validators import VALIDATORS, Answer, ask, cases_of
 from runner.plan.fit import search
+from runner.project import Project
 from runner.recipe.compose import compose
-from runner.recipe.resolve import resolve
-from tests.conftest import recipes_of
+from runner.recipe.document import Document
+from runner.recipe.resolve import Recipe, resolve
+from runner.render import render, to_yaml
+from tests.conftest import ROOT
+from tests.differential.measure import SEED, Compared, World, compare, rate
 from tests.engine.conftest import Smoke
 
-
-def verdicts(env: Environment, folders: list[Path]) -> dict[str, str | None]:
-    done = subprocess.run(
-        [env.python, str(jobs_dir() / "accept.py"), *map(str, folders)],
-        env={**os.environ, "PYTHONPATH": str(jobs_dir()), "HF_HUB_OFFLINE": "1", "AXOLOTL_DO_NOT_TRACK": "1"},
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
-    rows = [json.loads(line[7:]) for line in done.stdout.splitlines() if line.startswith("ACCEPT ")]
-    assert len(rows) == len(folders), done.stderr[-2000:]
-    return {Path(row["folder"]).name: row["error"] for row in rows}
+SMALLER = (("phase4/sft-13b", "RTX 4090"), ("phase4/full-13b", "A100-40GB"), ("phase2/pretrain-7b", "A100-40GB"))
+# recipes that the bounded differential test draws
+MUTATED = 150
+EXPERTS = (
+    "adapter=qlora", "load_in_4bit=true", "lora_target_linear=null", 'lora_target_modules=["q_proj","v_proj"]',
+    "deepspeed=null", "lora_target_parameters=null",
+)  # fmt: skip
 
 
-def test_every_rendering_is_accepted(scratch: Smoke, axolotl: Environment, tmp_path: Path) -> None:
-    folders = []
-    for name in recipes_of("axolotl"):
-        folder = tmp_path / name.replace("/", "_")
-        done = scratch.call("render", name, "--out", str(folder))
-        assert done.returncode == 0, done.stderr
-        folders.append(folder)
-    assert len(folders) > 25
-    assert {k: v for k, v in verdicts(axolotl, folders).items() if v} == {}
+@pytest.fixture(scope="module")
+def built(axolotl: Environment) -> Callable[[str], Environment]:
+    """An environment by name, whole."""
+
+    def made(name: str) -> Environment:
+        env = environment(name)
+        ensure(env, lambda progress: None)
+        return env
+
+    return cache(made)
 
 
-def test_a_pipelines_config_is_refused_where_deepspeed_refuses_it(
-    scratch: Smoke, axolotl: Environment, tmp_path: Path
-) -> None:
-    scratch.call("render", "phase2/parallel-pipeline", "--out", str(tmp_path / "pipe"))
-    sharded = tmp_path / "pipe" / "deepspeed.json"
-    sharded.write_text(json.dumps({**json.loads(sharded.read_text()), "train_batch_size": 7}))
-    assert "train_batch_size" in str(verdicts(axolotl, [tmp_path / "pipe"])["pipe"])
+def opened(name: str, *sets: str) -> Recipe:
+    project = Project(ROOT)
+    doc = compose(project, project.recipe_file(name), sets=sets)
+    return resolve(project, doc, "full", lambda recipe, profile: None)
 
 
-def test_the_validators_really_refuse(scratch: Smoke, axolotl: Environment, tmp_path: Path) -> None:
-    """The check above would be worth nothing if these passed too."""
-    scratch.call("render", "phase2/zero3-13b", "--out", str(tmp_path / "batch"))
-    sharded = tmp_path / "batch" / "deepspeed.json"
-    config = json.loads(sharded.read_text())
-    sharded.write_text(json.dumps({**config, "train_batch_size": 7}))
-    scratch.call("render", "phase4/lora-13b", "--out", str(tmp_path / "key"))
-    with (tmp_path / "key" / "axolotl.yaml").open("a") as out:
-        out.write("lora_dropuot: 0.1\n")
-    scratch.call("render", "phase4/lora-13b", "--out", str(tmp_path / "clash"))
-    with (tmp_path / "clash" / "axolotl.yaml").open("a") as out:
-        out.write("save_steps: 5\n")
-    found = verdicts(axolotl, [tmp_path / "batch", tmp_path / "key", tmp_path / "clash"])
-    assert "train_batch_size" in str(found["batch"])
-    assert found["key"] == "axolotl drops lora_dropuot"
-    assert "save_steps" in str(found["clash"])
+def body(name: str, *sets: str, **changed: Any) -> dict[str, Any]:
+    """What the validator of a shipped recipe is asked, with keys of a rendered file (`axolotl` for axolotl.yaml)
+    changed."""
+    recipe = opened(name, *sets)
+    case = cases_of(recipe, render(recipe))[0]
+    files = dict(case.body["files"])
+    for stem, values in changed.items():
+        file = next(f for f in files if f.startswith(stem))
+        read, write = (json.loads, json.dumps) if file.endswith(".json") else (yaml.safe_load, to_yaml)
+        files[file] = write({**read(files[file]), **values})
+    return {**case.body, "files": files}
 
 
-def test_what_the_plan_advises_is_accepted(scratch: Smoke, axolotl: Environment, tmp_path: Path) -> None:
+def test_every_shipped_recipe_is_accepted(scratch: Smoke, built: Callable[[str], Environment]) -> None:
+    """By Axolotl, DeepSpeed, transformers, llm-compressor and vLLM, through the command that people call."""
+    for name in set(VALIDATORS.values()):
+        built(name)
+    done = scratch.call("validate", "--engine", "--format", "json", timeout=1800)
+    found = json.loads(done.stdout)["diagnostics"]
+    assert [d["message"] for d in found if d["severity"] == "error"] == []
+    assert done.returncode == 0
+    told = scratch.call("validate", "--engine", "phase3/quantize-bnb-nf4-13b", "phase3/quantize-gptq-13b")
+    assert "asked the engines' own validators about" in told.stdout + told.stderr
+
+
+@dataclass(frozen=True)
+class Asked:
+    doc: Document
+    answer: Answer
+
+    @property
+    def said(self) -> str:
+        return "; ".join(f"{p.by}: {p.said}" for p in self.answer.problems)
+
+    @property
+    def diagnostics(self) -> list[Diagnostic]:
+        return list(diagnose(self.doc, self.answer))
+
+
+@dataclass(frozen=True)
+class AllAsked:
+    named: dict[str, Asked]
+    mutated: list[Compared]
+
+
+@pytest.fixture(scope="module")
+def all_asked(built: Callable[[str], Environment]) -> AllAsked:
+    """Everything that Axolotl's environment is asked, in one process: importing takes longer than all of the cases."""
+    cases = {
+        "pipeline": ("phase2/parallel-pipeline", body("phase2/parallel-pipeline", deepspeed={"train_batch_size": 7})),
+        "batch": ("phase2/zero3-13b", body("phase2/zero3-13b", deepspeed={"train_batch_size": 7})),
+        "key": ("phase4/lora-13b", body("phase4/lora-13b", axolotl={"lora_dropuot": 0.1})),
+        "clash": ("phase4/lora-13b", body("phase4/lora-13b", axolotl={"warmup_ratio": 0.1, "warmup_steps": 5})),
+        "type": ("phase4/lora-13b", body("phase4/lora-13b", axolotl={"lora_r": "many"})),
+        "nested": ("phase4/lora-13b", body("phase4/lora-13b", axolotl={"fsdp_config": {"made_up": True}})),
+        "experts": ("phase5/moe-mixtral-lora", body("phase5/moe-mixtral-lora", *EXPERTS)),
+        **{f"advised {name}": (name, _advised(name, gpu)) for name, gpu in SMALLER},
+    }
+    world = World()
+    drawn = world.draw(MUTATED, SEED)
+    judged = [world.judge(each) for each in drawn]
+    bodies = [*(each for _, each in cases.values()), *(each.body for each in judged)]
+    answers = ask("by_axolotl", built("axolotl"), bodies)
+    docs = [compose(Project(ROOT), Project(ROOT).recipe_file(name)) for name, _ in cases.values()]
+    first, rest = answers[: len(cases)], answers[len(cases) :]
+    named = {name: Asked(doc, answer) for name, doc, answer in zip(cases, docs, first, strict=True)}
+    return AllAsked(named, compare(drawn, judged, rest))
+
+
+@pytest.fixture(scope="module")
+def asked(all_asked: AllAsked) -> dict[str, Asked]:
+    return all_asked.named
+
+
+def _advised(name: str, gpu: str) -> dict[str, Any]:
+    """What `plan --fit` makes of a recipe on a smaller box."""
+    best = search(opened(name), make_box("pair", {"gpu": gpu, "gpus": 2})).best
+    assert best is not None, f"nothing makes {name} fit two {gpu}"
+    return body(name, *(f"{key}={json.dumps(value)}" for key, value in best.settings.items()))
+
+
+def test_the_validators_really_refuse(asked: dict[str, Asked]) -> None:
+    assert "train_batch_size" in asked["batch"].said
+    assert "train_batch_size" in asked["pipeline"].said
+    assert "mutually exclusive" in asked["clash"].said
+    assert [(p.keys[0], p.dropped) for p in asked["key"].answer.problems] == [("lora_dropuot", True)]
+    assert [p.keys[0] for p in asked["nested"].answer.problems] == ["fsdp_config.made_up"]
+
+
+def test_what_they_say_stands_at_the_line_of_the_key_they_name(asked: dict[str, Asked]) -> None:
+    (wrong,) = asked["type"].diagnostics
+    lines = Path(asked["type"].doc.file).read_text().splitlines()
+    assert lines[wrong.span.line - 1].startswith("lora_r:")
+    assert wrong.code == "R820"
+    assert wrong.message.startswith("Axolotl refuses `lora_r`: Input should be a valid integer")
+    (dropped,) = asked["key"].diagnostics
+    assert (dropped.code, dropped.message) == ("R822", "Axolotl would drop `lora_dropuot` without a word")
+    unnamed = replace(asked["type"].answer.problems[0], keys=())
+    (whole,) = diagnose(asked["type"].doc, Answer((unnamed,)))
+    assert (whole.code, whole.span.line) == ("R821", 1)
+
+
+def test_our_verdict_on_mutated_recipes_is_axolotls(all_asked: AllAsked) -> None:
+    """The bounded form of `make differential`: nothing is accepted here that Axolotl refuses."""
+    found = Counter(each.verdict for each in all_asked.mutated)
+    assert len(all_asked.mutated) > MUTATED / 2
+    looser = [
+        (each.mutated.base, each.mutated.what, each.theirs) for each in all_asked.mutated if each.verdict == "looser"
+    ]
+    assert looser == []
+    assert min(found["both accept"], found["both refuse"]) > MUTATED / 10
+    assert rate(found) > 0.95, [each for each in all_asked.mutated if each.verdict == "stricter"]
+
+
+def test_what_the_plan_advises_is_accepted(asked: dict[str, Asked]) -> None:
     """`--fit` would be worth nothing if the engine refused what it finds."""
-    folders = []
-    smaller = (("phase4/sft-13b", "RTX 4090"), ("phase4/full-13b", "A100-40GB"), ("phase2/pretrain-7b", "A100-40GB"))
-    for name, gpu in smaller:
-        doc = compose(scratch.project, scratch.project.recipe_file(name))
-        opened = resolve(scratch.project, doc, "full", lambda recipe, profile: None)
-        best = search(opened, make_box("pair", {"gpu": gpu, "gpus": 2})).best
-        assert best is not None, f"nothing makes {name} fit two {gpu}"
-        folder = tmp_path / name.replace("/", "_")
-        sets = [f"--set={key}={json.dumps(value)}" for key, value in best.settings.items()]
-        done = scratch.call("render", name, *sets, "--out", str(folder))
-        assert done.returncode == 0, done.stderr
-        folders.append(folder)
-    assert {k: v for k, v in verdicts(axolotl, folders).items() if v} == {}
+    advised = {name: each.said for name, each in asked.items() if name.startswith("advised")}
+    assert len(advised) == len(SMALLER)
+    assert {name: said for name, said in advised.items() if said} == {}
 
 
-def test_a_model_of_experts_in_4_bits_quantizes_its_experts(
-    scratch: Smoke, axolotl: Environment, tmp_path: Path
-) -> None:
-    sets = ["adapter=qlora", "load_in_4bit=true", "lora_target_linear=null", 'lora_target_modules=["q_proj","v_proj"]']
-    sets += ["deepspeed=null", "lora_target_parameters=null"]
-    folder = tmp_path / "experts"
-    done = scratch.call("render", "phase5/moe-mixtral-lora", *(f"--set={s}" for s in sets), "--out", str(folder))
-    assert done.returncode == 0, done.stderr
-    assert "quantize_moe_experts: true" in (folder / "axolotl.yaml").read_text()
-    assert verdicts(axolotl, [folder]) == {"experts": None}
+def test_a_model_of_experts_in_4_bits_quantizes_its_experts(asked: dict[str, Asked]) -> None:
+    assert "quantize_moe_experts: true" in body("phase5/moe-mixtral-lora", *EXPERTS)["files"]["axolotl.yaml"]
+    assert asked["experts"].said == ""
 
 
-ARGUMENTS = """
-import json, os, sys, yaml, torch
-from transformers import AutoConfig, TrainingArguments
-from trainer import own_model
-from trainer.settings import read_settings
-from pathlib import Path
-for file in sys.argv[1:]:
-    settings = read_settings(Path(file))
-    # these ask the hardware, which is not here
-    given = {k: v for k, v in settings.arguments.items() if k not in ("bf16", "fp16", "tf32")}
-    error = None
-    try:
-        TrainingArguments(**{**given, "use_cpu": True, "output_dir": "/tmp/none"})
-        os.chdir(Path(file).parent)  # where the code of a class of one's own was rendered
-        own_model.register(settings)
-        if "architecture" in settings.own:
-            config = dict(settings.own["architecture"])
-            AutoConfig.for_model(config.pop("model_type"), **config)
-    except Exception as raised:
-        error = f"{type(raised).__name__}: {raised}"
-    print("ACCEPT", json.dumps({"file": file, "error": error}))
-"""
-
-
-def test_every_stage_is_accepted_by_trainingarguments(scratch: Smoke, axolotl: Environment, tmp_path: Path) -> None:
-    """The arguments but for what only a GPU can say, and the architecture as transformers' own config class."""
-    for name in recipes_of("transformers"):
-        assert scratch.call("render", name, "--out", str(tmp_path / name.replace("/", "_"))).returncode == 0
-    files = [*tmp_path.glob("*/trainer.yaml"), *tmp_path.glob("*/finetune.yaml")]
-    assert len(files) >= 6
-    bad = tmp_path / "bad.yaml"
-    bad.write_text(files[0].read_text().replace("lr_scheduler_type: ", "lr_scheduler_type: no"))
-    done = subprocess.run(
-        [axolotl.python, "-c", ARGUMENTS, *map(str, [*files, bad])],
-        env={**os.environ, "PYTHONPATH": str(jobs_dir()), "HF_HUB_OFFLINE": "1"},
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
-    rows = [json.loads(line[7:]) for line in done.stdout.splitlines() if line.startswith("ACCEPT ")]
-    assert len(rows) == len(files) + 1, done.stderr[-2000:]
-    assert [row["error"] for row in rows[:-1] if row["error"]] == []
-    assert "lr_scheduler_type" in str(rows[-1]["error"]) or "not a valid SchedulerType" in str(rows[-1]["error"])
+def test_trainingarguments_and_llm_compressor_really_refuse(built: Callable[[str], Environment]) -> None:
+    bad = body("phase1/bert-mlm", trainer={"lr_scheduler_type": "nocosine"})
+    (answer,) = ask("by_transformers", built("axolotl"), [bad])
+    assert "nocosine" in answer.problems[0].said
+    bad = body("phase3/quantize-gptq-13b", quantize={"block_size": "many"})
+    unknown = body("phase3/quantize-gptq-13b", quantize={"scheme": "W3A5"})
+    size, scheme = ask("by_llmcompressor", built("llmcompressor"), [bad, unknown])
+    assert size.problems[0].keys[0] == "block_size"
+    assert "W3A5" in scheme.problems[0].said

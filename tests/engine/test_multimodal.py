@@ -68,6 +68,14 @@ def test_an_adapter_on_the_language_model_is_merged(smoked: Smoke) -> None:
     assert "language_model" in adapter["target_modules"]
 
 
+def test_vllm_serves_what_was_trained_and_is_asked_about_pictures(smoked: Smoke) -> None:
+    """By OpenAI's interface, the picture in the request; a server that did not look would guess."""
+    run = smoked.run("phase5/llava-13b-lora")
+    told = json.loads((run.path / "questions/summary.json").read_text())
+    assert (told["through"], told["questions"]) == ("vllm", 200)
+    assert json.loads((run.path / "endpoint-state.json").read_text())["status"] == "stopped"
+
+
 def test_rows_that_do_not_fit_are_refused_before_training(smoked: Smoke, axolotl: Environment, tmp_path: Path) -> None:
     """The same run with a shorter sequence: a picture's 16 tokens and the question do not go into 20."""
     source = smoked.run("phase5/llava-7b-projector").path

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+import urllib.request
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import pytest
 
 from runner.record import Run
 from tests.engine.conftest import Smoke
+from tests.engine.serving import free, three_ports
 
 pytestmark = pytest.mark.engine
 DOCS = "phase5/rag-smoke-docs"
@@ -72,17 +74,66 @@ def test_run_again_nothing_is_embedded(smoked: Smoke) -> None:
     assert report["unchanged"] == report["documents"]
 
 
+def test_a_service_that_is_let_go_is_listed_and_stopped(smoked: Smoke) -> None:
+    port = three_ports()
+    url = f"http://127.0.0.1:{port}"
+    begun = smoked.call("rag", DOCS, "--profile", "smoke", "--port", str(port), "--detach")
+    assert begun.returncode == 0, begun.stderr
+    assert f"`runner stop {DOCS}`" in begun.stderr
+    body = json.dumps({"query": "read a JSON document from a file", "k": 3}).encode()
+    asked = urllib.request.Request(f"{url}/v1/retrieve", body, {"Content-Type": "application/json"})
+    with urllib.request.urlopen(asked, timeout=60) as came:
+        assert len(json.load(came)["passages"]) == 3
+    (row,) = [row for row in json.loads(smoked.call("ps", "--json").stdout) if row["url"] == url]
+    assert (row["recipe"], row["profile"], row["status"]) == (DOCS, "smoke", "ready")
+    again = smoked.call("rag", DOCS, "--profile", "smoke", "--port", str(port + 1))
+    assert f"error[R342]: `{DOCS}` (smoke) is being served already" in again.stderr
+    ended = smoked.call("stop", DOCS)
+    assert ended.stdout == f"{DOCS} (smoke): stopped, no processes left\n"
+    assert [row for row in json.loads(smoked.call("ps", "--json").stdout) if row["url"] == url] == []
+    assert free(port)
+
+
 def test_ways_to_retrieve_in_one_table(smoked: Smoke) -> None:
     run = smoked.run("phase5/rag-compare")
     found = scores(run)
+    filtered = found.pop("functions alone")
     assert {"as written", "dense", "bm25", "few candidates"} <= set(found)
     assert all(0.3 < value <= 1 for value in found.values())
+    assert 0 < filtered <= 1
     assert found["as written"] >= max(found["dense"], found["bm25"]) - 0.02
     table = (run.path / "results/table.md").read_text()
     assert "hybrid by words" in table
     assert "p95 ms" in table
     for figure in ("found", "times", "differences"):
         assert (run.path / f"results/{figure}.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_filter_leaves_out_what_it_names(smoked: Smoke) -> None:
+    run = smoked.run("phase5/rag-compare")
+    rows = [json.loads(line) for line in (run.path / "questions/corpus.jsonl").read_text().splitlines()]
+    kinds = {row["_id"]: row["metadata"]["kind"] for row in rows}
+    assert len(set(kinds.values())) == 3
+    samples = [json.loads(line) for line in (run.path / "results/samples.jsonl").read_text().splitlines()]
+    found = {name: [d for s in samples for d in s["found"][name]] for name in ("as written", "functions alone")}
+    assert found["functions alone"]
+    assert {kinds[name] for name in found["functions alone"]} == {"function"}
+    assert {kinds[name] for name in found["as written"]} > {"function"}
+
+
+def test_questions_that_nothing_was_chosen_by(smoked: Smoke) -> None:
+    """Other documents than the recipe's sources, in an index of their own."""
+    run = smoked.run("phase5/rag-heldout")
+    told = summary(run)
+    assert told["questions"]["n"] == sum(told["questions"]["groups"].values()) >= 10
+    assert told["index"]["documents"] == told["questions"]["documents"] > 100
+    rows = [json.loads(line) for line in (run.path / "questions/corpus.jsonl").read_text().splitlines()]
+    assert {row["_id"].partition(".")[0] for row in rows} >= {"nltk", "sklearn"}
+    found = scores(run)
+    assert set(found) == {"as written", "dense", "bm25", "reciprocal ranks"}
+    assert all(0.3 < value <= 1 for value in found.values())
+    # over so few questions no more can be said than that fusing does no harm
+    assert found["as written"] >= max(found["dense"], found["bm25"]) - 0.1
 
 
 @pytest.mark.parametrize("name", ["llamaindex", "langchain"])
@@ -103,6 +154,11 @@ def test_a_served_model_answers_and_is_judged(smoked: Smoke) -> None:
     asked = [row for row in answers if not row["abstained"]]
     assert asked
     assert all(row["passages"] and row["timings_ms"]["first_token"] > 0 for row in asked)
+    attacks = summary(run)["attacks"]
+    assert len(attacks) >= 25
+    assert [row for row in attacks if not all(row["held"].values())] == []
+    table = (run.path / "results/table.md").read_text()
+    assert f"the pipeline held against {len(attacks)}, the model repeated 0." in table, "a tiny model does as it can"
     judged = summary(run)["judge"]
     # verdicts of a tiny judge can't be read, which is counted and not taken for a verdict
     assert judged["n"] == 4

@@ -13,7 +13,6 @@ import pytest
 
 from runner.engines import jobs_dir
 from runner.engines.environment import ensure, environment
-from runner.project import shipped
 
 WORKER = Path(__file__).with_name("rag_answering_facts.py")
 PARTS = ("messages", "system", "fence", "tokens", "hidden", "page")
@@ -24,7 +23,7 @@ def facts() -> dict[str, Any]:
     env = environment("rag")
     ensure(env, lambda progress: None)
     done = subprocess.run(
-        [env.python, WORKER, shipped("data") / "rag" / "injections.jsonl"],
+        [env.python, WORKER, jobs_dir() / "rag" / "evaluate" / "injections.jsonl"],
         env={**os.environ, "PYTHONPATH": str(jobs_dir()), "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"},
         capture_output=True,
         text=True,
@@ -40,6 +39,7 @@ def test_a_prompt_has_numbered_quotations_and_fits(facts: dict[str, Any]) -> Non
     found = facts["prompts"]
     assert found["roles"] == ["system", "user"]
     assert found["user"].startswith("Passages:\n\n[1]\n| Harbour handbook\n| The harbour office opens at 7")
+    assert found["taught"] == [True] * 3, "a small reader is asked as it was taught"
     assert found["not found"], "the model is told what to say where the answer is not there"
     assert found["fits"], "never more tokens than there is room for, whatever the room"
     assert found["used"] == [1, 2, 3], "the more room, the more passages"
@@ -59,6 +59,18 @@ def test_no_document_reaches_the_pipelines_own_logic(facts: dict[str, Any], caps
     assert min(Counter(row["kind"] for row in rows).values()) >= 1
     assert [row for row in rows if not all(row[part] for part in PARTS)] == []
     assert facts["idempotent"]
+
+
+def test_what_an_attack_would_change_is_noticed(facts: dict[str, Any]) -> None:
+    """The attacks through a live model are in test_rag.py, in the evaluation of phase5/rag-production-34b."""
+    assert facts["noticed"] == {
+        "nothing": [],
+        "tools": ["request"],
+        "rules": ["system"],
+        "a turn": ["system"],
+        "a filter": ["filters"],
+        "a citation": ["citations"],
+    }
 
 
 def test_the_tokenizers_own_tokens_are_broken_up(facts: dict[str, Any]) -> None:

@@ -84,6 +84,11 @@ def test_a_filter_holds_in_every_mode(facts: dict[str, Any]) -> None:
     assert facts["searching"]["where"] == {"hybrid": ["lock", "csv"], "bm25": ["lock"], "dense": ["lock", "csv"]}
 
 
+def test_a_request_narrows_the_recipes_filter_and_never_widens_it(facts: dict[str, Any]) -> None:
+    only = ["sleep"]
+    assert facts["narrowing"] == {"all": only, "another kind": only, "short": only, "long": []}
+
+
 def test_settings_that_make_no_sense_are_told(facts: dict[str, Any]) -> None:
     unknown, mode, *rest = facts["searching"]["refused"]
     assert unknown == "retrieval has no key 'mod'"
@@ -98,11 +103,12 @@ def test_lists_are_fused_by_rank_or_by_score(facts: dict[str, Any]) -> None:
         ["c", pytest.approx(1 / 12)],
     ]
     assert facts["fusing"]["scored"] == [
-        ["b", pytest.approx(2 * 0.8 / 0.9 + 1)],
-        ["a", 2.0],
-        ["c", pytest.approx(2 * 0.45 / 0.9 + 3 / 7)],
+        ["b", pytest.approx(2 * 0.8 + 14 / 30)],
+        ["a", pytest.approx(2 * 0.9)],
+        ["c", pytest.approx(2 * 0.45 + 3 / 30)],
     ]
-    assert facts["fusing"]["even"] == [["c", 1.0], ["a", 0.0], ["b", 0.0]]
+    assert facts["fusing"]["even"] == [["c", pytest.approx(0.1 / 30)], ["a", 0.0], ["b", 0.0]]
+    assert facts["fusing"]["products"] == [["a", 1.5], ["b", 1.5]], "scores beyond the measure go by the best"
     assert facts["fusing"]["alone"] == [["a", 0.9, {"dense": 1}], ["b", 0.8, {"dense": 2}]]
 
 
@@ -172,6 +178,45 @@ def test_beir_folders_are_read_or_refused(facts: dict[str, Any]) -> None:
     assert strange.startswith("F: qrels/test.tsv names documents that corpus.jsonl does not have, 'z'")
 
 
+def test_odd_beir_folders_are_read_as_they_are_meant(facts: dict[str, Any]) -> None:
+    found = facts["odd"]
+    assert found["texts"] == {"7": "hot leaves", "8": "beans", "q": "Water?"}
+    assert found["relevant"] == {"7": {"1": 2, "2": 1}, "8": {"2": 1, "99": 1}, "q": {"1": 1}}
+    assert found["groups"] == {"7": "3"}
+    assert found["documents"] == 4
+    assert all(found["same"].values()), found["same"]
+    # a paper without an abstract is found by its title, which is told once
+    assert found["indexed"] == [
+        ["1", "Of tea", "Of tea"],
+        ["2", "", "Coffee"],
+        ["30", "", "Cocoa"],
+        ["q", "", "Water?"],
+    ]
+    assert found["searched"] == "Of tea"
+    assert (found["year"], found["where"]) == (1900, {}), "a filter of the recipe's own documents is not one of these"
+    assert found["found"] == [["1", "2"], ["q", "1", "2"]], (
+        "a question is no answer to itself, unless it is labelled so"
+    )
+
+
+def test_mistakes_in_beir_folders_are_told_with_their_place(facts: dict[str, Any]) -> None:
+    said = facts["odd"]["problems"]
+    assert said.pop("cut off").startswith("F/corpus.jsonl.gz can't be read: ")
+    assert said.pop("not packed").startswith("F/corpus.jsonl.gz can't be read: Not a gzipped file")
+    assert said.pop("no JSON").startswith("F/corpus.jsonl:1: not JSON: ")
+    assert said.pop("Latin").startswith("F/queries.jsonl: not in UTF-8: ")
+    assert said == {
+        "no such grade": "F/qrels/test.tsv:1: not question, document and grade",
+        "in four columns": "F/qrels/test.tsv:1: not question, document and grade",
+        "nobody's": "F: no question of queries.jsonl has a relevant document in qrels/test.tsv",
+        "nothing above 0": "F: no question of queries.jsonl has a relevant document in qrels/test.tsv",
+        "no id": "F/queries.jsonl:1: a row has no `_id`",
+        "twice": "F/queries.jsonl:2: a second question has the id 'z'",
+        "a list": "F/corpus.jsonl:1: a row is a mapping",
+        "no text": "F/queries.jsonl:1: the question '7' has no `text`",
+    }
+
+
 def test_labelled_questions_do_not_give_the_answer_away(facts: dict[str, Any]) -> None:
     found = facts["labelling"]
     assert 500 < found["count"] <= 600
@@ -188,6 +233,13 @@ def test_labelled_questions_are_the_same_every_time(rag: Environment, tmp_path: 
         assert done.returncode == 0, done.stderr
     for file in ("corpus.jsonl", "queries.jsonl", "qrels/test.tsv"):
         assert (tmp_path / "a" / file).read_bytes() == (tmp_path / "b" / file).read_bytes()
+
+
+def test_short_answers_are_compared_without_what_does_not_count(facts: dict[str, Any]) -> None:
+    found = facts["short answers"]
+    assert found["plain"] == ["green", "redfox", ""]
+    assert found["contained"] == [True, False, False]
+    assert found["untold"] == "somewhere: question 'q1' has no `answers` in its metadata to compare with"
 
 
 def test_a_judge_is_read_by_its_last_word(facts: dict[str, Any]) -> None:

@@ -15,6 +15,7 @@ import threading
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -22,9 +23,11 @@ from typing import Any
 
 import pytest
 
+from runner.engines import jobs_dir
 from runner.engines.environment import Environment, ensure, environment
 from runner.project import Project
 from tests.engine.conftest import RUNNER, Smoke
+from tests.engine.rag_browser import CHROMIUM, WIDTHS, Reader, chromium, needs_chromium
 from tests.engine.serving import answer, eventually, free, three_ports
 
 HERE = Path(__file__).parent
@@ -36,6 +39,7 @@ SAID = (
 )
 STATES = ["supported", "invented", "unsupported", "uncited"]
 NOT_FOUND = "That is not in the documents."
+KNOWN, UNKNOWN = "When does the harbour office open?", "Who won the football match in Brazil?"
 DOCUMENTS = {
     "harbour.md": "# Harbour handbook\n\nThe harbour office opens at 7 in the morning and closes at 18. Boats pay 12 "
     "crowns for a night, in advance. Dogs are kept on a lead on the quay.\n",
@@ -108,6 +112,22 @@ class Town(Smoke):
     def asked(self, task: str, number: int = 0) -> dict[str, Any]:
         return answer(self.client(task, number))
 
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    @contextmanager
+    def frozen(self) -> Iterator[None]:
+        """The language model says nothing meanwhile."""
+        state = json.loads((self.folder / "endpoint-state.json").read_text())
+        sessions = {str(replica["pid"]) for replica in state["replicas"]}
+        pids = [int(stat.parent.name) for stat in Path("/proc").glob("[0-9]*/stat") if session_of(stat) in sessions]
+        for pid in pids:
+            os.kill(pid, signal.SIGSTOP)
+        yield
+        for pid in pids:
+            os.kill(pid, signal.SIGCONT)
+
     def left(self) -> list[str]:
         """Processes of the service, in whatever session."""
         found = []
@@ -120,6 +140,13 @@ class Town(Smoke):
             if (str(self.project.root) in where or str(self.project.root).encode() in variables) and line:
                 found.append(line)
         return [line for line in found if "rag_client" not in line and "pytest" not in line]
+
+
+def session_of(stat: Path) -> str:
+    try:
+        return stat.read_text().rpartition(")")[2].split()[3]
+    except OSError:  # it has ended
+        return ""
 
 
 @pytest.fixture(scope="module")
@@ -269,6 +296,96 @@ def test_the_page_asks_for_the_key_and_loads_nothing_from_elsewhere(town: Town, 
     assert "http" not in policy
 
 
+@needs_chromium
+def test_a_reader_with_a_keyboard_alone(town: Town, service: subprocess.Popen[str]) -> None:
+    with chromium() as browser:
+        reader = Reader(browser, town.url, KEY)
+        reader.ask(KNOWN)
+        reader.answered()
+        assert reader.text(".answer").startswith("The harbour office opens at 7 in the morning")
+        assert re.fullmatch(r"Searched in .+s, first word after .+s, whole after .+s\.", reader.text(".took"))
+        assert reader.text(".sources > summary") == "2 passages used"
+        reader.tab_to("a.cite", "Shift+Tab")  # the last of them, which is doubted
+        reader.page.keyboard.press("Enter")
+        assert reader.focused().startswith("1 Harbour handbook"), "the passage has the focus"
+        assert "opens at 7 in the morning and closes" in reader.text(".passage[open] blockquote")
+        reader.tab_to("#ask textarea")
+        reader.ask(UNKNOWN)
+        reader.answered(2)
+        assert reader.text(".answer") == NOT_FOUND
+        assert "the model was not asked" in reader.text(".took")
+        assert reader.page.locator(".passage[open]").count() == 1, "what was opened stays open"
+        live = reader.page.locator("#talk")
+        assert (live.get_attribute("role"), live.get_attribute("aria-live")) == ("log", "polite")
+        assert reader.errors == []
+        assert [asked for asked in reader.asked if not asked.startswith((town.url, "data:", "blob:"))] == []
+
+
+@needs_chromium
+def test_the_page_at_all_widths_in_both_themes(town: Town, service: subprocess.Popen[str], tmp_path: Path) -> None:
+    with chromium() as browser:
+        for width in WIDTHS:
+            for theme in ("light", "dark"):
+                reader = Reader(browser, town.url, KEY, width, theme)
+                reader.ask(KNOWN)
+                reader.answered()
+                reader.page.locator("a.cite").first.click()
+                reader.page.locator(".doubts > summary").click()
+                reader.page.screenshot(path=tmp_path / f"{width}-{theme}.png")
+                assert reader.axe() == [], (width, theme)
+                assert reader.wider_than_shown() == 0, (width, theme)
+                assert reader.beneath() == [], (width, theme)
+                reader.close()
+
+
+@needs_chromium
+def test_stop_and_questions_that_are_refused(town: Town, service: subprocess.Popen[str]) -> None:
+    with chromium() as browser:
+        reader = Reader(browser, town.url, KEY)
+        with town.frozen():
+            reader.ask(KNOWN)
+            eventually(lambda: in_flight(town) == 1)
+            assert reader.text(".answer") == "Searching …"
+            reader.tab_to("#stop")
+            reader.page.keyboard.press("Enter")
+            reader.failed("Stopped.")
+            eventually(lambda: in_flight(town) == 0)
+            crowd = town.client("flood", 60)
+            eventually(lambda: in_flight(town, "waiting") == 32)
+            reader.tab_to("#ask textarea", "Shift+Tab")
+            reader.ask(KNOWN)
+            reader.failed("Too many ask at once. Ask again in about ")
+        assert answer(crowd)["statuses"] == {"200": 48, "503": 12}
+        reader.page.locator("#ask textarea").fill(KNOWN * 400)
+        reader.page.locator("#ask textarea").press("Enter")
+        reader.failed("and there is room for 944.")
+        assert reader.text(".failed").startswith("The question takes "), "a sentence"
+
+
+def in_flight(town: Town, what: str = "in_flight") -> float:
+    asked = urllib.request.Request(f"{town.url}/metrics", headers={"Authorization": f"Bearer {KEY}"})
+    with urllib.request.urlopen(asked, timeout=30) as came:
+        return float(re.search(rf"^rag_{what} (\S+)$", came.read().decode(), re.M)[1])
+
+
+def test_who_wants_a_whole_answer_and_hangs_up_frees_the_place(town: Town, service: subprocess.Popen[str]) -> None:
+    with town.frozen():
+        assert town.asked("giveup", 20)["in_flight"] == ["rag_in_flight 0.0", "rag_waiting 0.0"]
+
+
+def listed(town: Town) -> list[dict[str, Any]]:
+    """What `runner ps` says of this service."""
+    return [row for row in json.loads(town.call("ps", "--json").stdout) if row["url"] == town.url]
+
+
+def test_it_is_listed_as_an_endpoint(town: Town, service: subprocess.Popen[str]) -> None:
+    found = eventually(lambda: next((row for row in listed(town) if row["status"] == "ready"), None))
+    assert (found["recipe"], found["profile"]) == (NAME, "full")
+    assert found["pids"]
+    taken = town.call("rag", NAME, "--port", str(town.port))
+    assert f"endpoint `{NAME}` (full) listens there" in taken.stderr
+
+
 def test_a_document_is_sent_in_and_taken_out(town: Town, service: subprocess.Popen[str]) -> None:
     found = town.asked("ingest")
     assert "swans" not in found["before"]
@@ -278,6 +395,56 @@ def test_a_document_is_sent_in_and_taken_out(town: Town, service: subprocess.Pop
     assert found["gone"] == [200, 1]
     assert found["after"] == found["before"]
     assert found["names"] == [400] * 5
+
+
+@pytest.fixture(scope="module")
+def asking(town: Town, service: subprocess.Popen[str]) -> dict[str, Any]:
+    """Retrieval that has the town's model rank and rewrite."""
+    url = json.loads((town.folder / "endpoint-state.json").read_text())["url"]
+    done = subprocess.run(
+        [town.rag.python, HERE / "rag_asker.py", url, "town"],
+        env={**os.environ, "PYTHONPATH": str(jobs_dir()), "ENDPOINT_KEY": KEY, "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    found: dict[str, Any] = json.loads(done.stdout)
+    return found
+
+
+def test_a_served_model_ranks_passages(asking: dict[str, Any]) -> None:
+    plain, ranked, unread = (asking[name] for name in ("plain", "ranked", "unread"))
+    assert (plain["calls"], plain["said"]) == (0, [])
+    before, (said,) = plain["names"], ranked["said"]
+    assert ranked["calls"] == 1, "one question to the model, for all passages"
+    assert "rerank" in ranked["stages"]
+    # what it names comes first, in its order, each once; the rest stays as it was, what was not shown at the end
+    named = [n - 1 for n in dict.fromkeys(map(int, re.findall(r"\d+", said))) if 1 <= n <= 8]
+    assert named, "an answer with numbers"
+    assert ranked["names"] == [before[n] for n in named] + [p for n, p in enumerate(before) if n not in named]
+    assert ranked["names"] != before
+    assert unread["calls"] == 1
+    assert not re.search(r"\d", unread["said"][0])
+    assert unread["names"] == before, "an answer without a number changes nothing"
+
+
+def test_a_served_model_rewrites_questions(asking: dict[str, Any]) -> None:
+    plain, found, same, both = (asking[name] for name in ("plain", "rewritten", "same", "both"))
+    assert plain["questions"] == ["boats on the quay"]
+    assert (found["calls"], both["calls"]) == (1, 2)
+    assert found["questions"] == ["boats on the quay", found["said"][0].strip()]
+    assert "p9" in found["names"], "what only the model's words find"
+    assert "p9" not in plain["names"]
+    assert set(plain["names"]) <= set(found["names"]), "what was asked for is searched for too"
+    assert same["calls"] == 1
+    assert len(same["questions"]) == 1, "the question over again is not searched for twice"
+    assert {"rewrite", "rerank"} <= set(both["stages"])
+
+
+def test_a_model_that_is_not_there_is_told(asking: dict[str, Any]) -> None:
+    said = {"problem": "Unavailable: the language model at http://127.0.0.1:9/v1 can't be reached"}
+    assert asking["gone"] == asking["gone too"] == said
 
 
 def test_many_streams_at_once_and_more_than_may_wait(town: Town, service: subprocess.Popen[str]) -> None:
@@ -320,6 +487,7 @@ def test_the_model_dies_and_is_started_again(town: Town, service: subprocess.Pop
     os.kill(state["replicas"][0]["pid"], signal.SIGKILL)
     eventually(lambda: health(town)[0] == 503, 30)
     assert "language model" in health(town)[1]
+    assert [row["status"] for row in listed(town)] == ["degraded"]
     assert town.asked("routes")["count"] == 2, "what needs no model goes on"
     eventually(lambda: health(town)[0] == 200, 300)
     assert town.asked("streams", 1)["said"] == {SAID: 1}
@@ -334,12 +502,24 @@ def health(town: Town) -> tuple[int, str]:
 
 
 def test_an_answer_under_way_is_drained_and_nothing_is_left(town: Town, service: subprocess.Popen[str]) -> None:
-    client = town.client("stream")
-    assert client.stdout is not None
-    assert client.stdout.readline() == "begun\n"
-    service.send_signal(signal.SIGINT)
-    found = answer(client)
+    with ExitStack() as stack:
+        reader = Reader(stack.enter_context(chromium()), town.url, KEY) if CHROMIUM else None
+        client = town.client("stream")
+        assert client.stdout is not None
+        assert client.stdout.readline() == "begun\n"
+        with town.frozen():
+            if reader is not None:
+                reader.ask(KNOWN)
+                eventually(lambda: in_flight(town) >= 1)
+            service.send_signal(signal.SIGINT)
+            eventually(lambda: "answers under way come to their end" in log(town))
+        if reader is not None:
+            reader.answered()
+            reader.failed("The service is being stopped.")
+            assert "Boats pay 12 crowns for a night" in reader.text(".answer")
+        found = answer(client)
     assert (found["text"], found["done"]) == (SAID, True)
     assert service.wait(120) == 0, log(town)
+    assert listed(town) == []
     eventually(lambda: not town.left(), 30)
     assert free(town.port)

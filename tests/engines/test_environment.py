@@ -187,6 +187,21 @@ def test_a_cuda_build_of_torch_brings_its_own_triton_and_gets_what_is_for_cuda(w
     assert environments() == []
 
 
+def test_operators_that_were_compiled_for_cuda_are_declared_beside_a_cpu_build(wheels: Path) -> None:
+    """torch calls what stands under `torch.backends` when it is imported."""
+    wheel(wheels, "torch", "2.13.0", {"torch/__init__.py": "", "torch/version.py": CPU_TORCH})
+    wheel(wheels, "torchvision", "0.28.0")
+    write_lock("# runner: first torch\n# runner: without_ops torchvision\ntorch==2.13.0\ntorchvision==0.28.0\n")
+    env = environment("tiny")
+    ensure(env, lambda p: None)
+    ask = "from importlib.metadata import entry_points as e; print([p.value for p in e(group='torch.backends')])"
+    done = subprocess.run([env.python, "-c", ask], capture_output=True, text=True)
+    assert done.stdout.strip() == "['torchvision_without_ops:declare']"
+    (module,) = env.path.glob("lib/python*/site-packages/torchvision_without_ops.py")
+    assert "def declare() -> None:" in module.read_text()
+    assert json.loads((env.path / READY).read_text())["packages"]["torchvision"] == "0.28.0"
+
+
 def test_two_at_once_build_once_and_the_other_says_for_whom_it_waits(wheels: Path, tmp_path: Path) -> None:
     gate = tmp_path / "gate"
     slow_source(wheels, gate)

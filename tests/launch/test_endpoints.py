@@ -140,3 +140,14 @@ def test_what_to_switch_where_gpus_do_not_reach_each_other() -> None:
     assert "NCCL_P2P_DISABLE=1" in told.help
     assert "ACS" in told.help
     assert "NCCL_P2P_DISABLE=1: no" in " ".join(diagnose(hung, Reduced({}, "no", 1)).notes)
+
+
+@pytest.mark.parametrize(("error", "status"), [(None, "stopped"), ("the model is gone", "failed")])
+def test_one_that_was_being_stopped_and_is_gone(bench: Bench, error: str | None, status: str) -> None:
+    """As a service that was let go: nobody is there to write its last word."""
+    run = bench.project.artifacts / "phase5" / "papers" / "full" / "20260101-000000" / "service"
+    run.mkdir(parents=True)
+    (run / "run.json").write_text(json.dumps({"recipe": "phase5/papers", "profile": "full", "status": "running"}))
+    (run / subject.STATE).write_text(json.dumps({"status": "stopping", "error": error}))
+    found = subject.look(run)
+    assert (found.recipe, found.status, found.pids) == ("phase5/papers", status, ())

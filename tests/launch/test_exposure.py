@@ -14,6 +14,7 @@ from runner.gpus import Gpu
 from runner.launch import exposure
 from runner.launch.serving import spec_of
 from runner.machine import Machine
+from runner.recipe.load import Refused
 from runner.recipe.resolve import Recipe
 from runner.render import render
 from tests.conftest import Bench
@@ -68,12 +69,17 @@ def test_no_haproxy(shipped_bench: Bench, monkeypatch: pytest.MonkeyPatch, tmp_p
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "10.1.2.3", "gpu-box", "::"])
 def test_beyond_this_machine_only_with_a_key(shipped_bench: Bench, host: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    recipe, spec = opened(shipped_bench, "smoke", f"port={free_ports(1)[0]}", f"host={host}")
-    assert "R510" in codes(recipe, spec)
+    (port,) = free_ports(1)
+    with pytest.raises(Refused) as refused:
+        opened(shipped_bench, "smoke", f"port={port}", f"host={host}")
+    assert [d.code for d in refused.value.diagnostics] == ["R988"]
+    recipe, spec = opened(shipped_bench, "smoke", f"port={port}")
+    assert "R510" in codes(recipe, spec | {"host": host}), "of one that a command is given"
+    monkeypatch.setenv(exposure.KEY, "secret")
+    recipe, spec = opened(shipped_bench, "smoke", f"port={port}", f"host={host}")
+    assert "R510" not in codes(recipe, spec)
     assert spec["proxy"], "vLLM itself stays on loopback"
     assert "127.0.0.1" in spec["replicas"][0]["argv"]
-    monkeypatch.setenv(exposure.KEY, "secret")
-    assert "R510" not in codes(recipe, spec)
 
 
 def test_a_key_that_nothing_asks_for(shipped_bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:

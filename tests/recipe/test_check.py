@@ -235,7 +235,8 @@ def test_an_annotation_is_one_line() -> None:
     d = Diagnostic("R004", "50% of\nit", Span("a,b:c.yaml", 3, 2), notes=("note",), help="mend: it")
     line = render_github(d)
     assert "\n" not in line
-    assert line == "::error file=a%2Cb%3Ac.yaml,line=3,col=2,title=R004::50%25 of%0Ait%0Anote%0Ahelp: mend: it"
+    place = "file=a%2Cb%3Ac.yaml,line=3,endLine=3,col=2,endColumn=3"
+    assert line == f"::error {place},title=R004::50%25 of%0Ait%0Anote%0Ahelp: mend: it"
 
 
 VALUES = st.recursive(

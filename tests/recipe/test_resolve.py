@@ -111,7 +111,7 @@ def test_a_local_model_is_known_from_any_working_folder(bench: Bench, monkeypatc
         assert recipe.model.hidden_size == 2048
 
 
-@pytest.mark.parametrize("name", ["a" * 300, "x/" * 400, "a\\0b", "../../x", "~", ".", "a b", "é"])
+@pytest.mark.parametrize("name", ["a" * 300, "x/" * 400, "../../x", "~", ".", "a b", "é"])
 def test_names_of_models_that_are_no_path(bench: Bench, name: str) -> None:
     text = (HEADER + BODY).replace("meta-llama/Llama-2-13b-hf", f'"{name}"')
     recipe = resolved(bench, text)

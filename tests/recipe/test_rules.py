@@ -40,6 +40,7 @@ def told(diagnostics: list[Diagnostic]) -> str:
 def _from_the_root(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(ROOT)
     monkeypatch.delenv("RUNNER_PROJECT", raising=False)
+    monkeypatch.delenv("RUNNER_API_KEY", raising=False)
 
 
 @pytest.mark.parametrize("file", BAD, ids=lambda f: f.stem)

@@ -13,6 +13,7 @@ _PIN = re.compile(r"([A-Za-z0-9][\w.-]*)==(\S+)(?:\s+#\s*only:\s*(cpu|cuda))?\s*
 _FACT = re.compile(r"#\s*runner:\s*(\w+)\s+(.*\S)\s*")
 # what changes the content of an environment; the others only describe it
 _SHAPING = ("tools", "first", "env")
+_BESIDE_CPU = ("stands_for", "without_ops")
 
 
 def normal(name: str) -> str:
@@ -63,7 +64,7 @@ class Lock:
         """Of what shapes the environment: a reworded comment must not cost anyone a rebuild."""
         lines = [f"{p} {p.only}" for p in self.pins.values()]
         lines += [f"{word} {' '.join(self.fact(word))}" for word in _SHAPING]
-        lines += [f"stands_for {' '.join(names)}" for names in [self.fact("stands_for")] if names]
+        lines += [f"{word} {' '.join(self.fact(word))}" for word in _BESIDE_CPU if self.fact(word)]
         return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
 

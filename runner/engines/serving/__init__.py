@@ -5,13 +5,13 @@ Kinds that serve, or ask what they serve, share it. `python -m endpoint endpoint
 
 from __future__ import annotations
 
-import ipaddress
 import zlib
 from collections.abc import Mapping
 from typing import Any
 
 from runner.engines.serving.argv import DRAIN_S, Server, server
 from runner.facts.boxes import Box
+from runner.facts.servers import is_loopback
 from runner.recipe.resolve import served_name
 
 HOST, PORT = "127.0.0.1", 8000
@@ -20,7 +20,7 @@ OWN_PORTS = range(20000, 32000)
 READY_TIMEOUT_S = 1800
 PROXY = ("haproxy", "-W", "-db", "-f", "haproxy.cfg")
 
-__all__ = ["HOST", "PORT", "Server", "endpoint_spec", "gpus_of_replica", "is_loopback", "own_port", "server"]
+__all__ = ["HOST", "PORT", "Server", "endpoint_spec", "gpus_of_replica", "own_port", "server"]
 
 
 def own_port(recipe: str, profile: str, part: str) -> int:
@@ -81,10 +81,3 @@ def gpus_of_replica(values: Mapping[str, Any], box: Box, index: int) -> list[int
 
 def _visible(gpus: list[int]) -> dict[str, str]:
     return {"CUDA_VISIBLE_DEVICES": ",".join(map(str, gpus))}
-
-
-def is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        return host.lower() == "localhost"

@@ -14,7 +14,7 @@ def compress(model: Any, tokenizer: Any, config: dict[str, Any], report: Any) ->
 
     if not torch.accelerator.is_available():
         _keep_unpinned()
-    recipe = [*_transforms(config), _quantizer(config), _progress(model, report)]
+    recipe = [*modifiers(config), _progress(model, report)]
     more: dict[str, Any] = {}
     if config["calibrated"]:
         dataset = _calibration(tokenizer, config)
@@ -25,6 +25,11 @@ def compress(model: Any, tokenizer: Any, config: dict[str, Any], report: Any) ->
             "shuffle_calibration_samples": False,  # they were drawn already, by the recipe's seed
         }
     oneshot(model=model, processor=tokenizer, recipe=recipe, pipeline=_pipeline(config), **more)
+
+
+def modifiers(config: dict[str, Any]) -> list[Any]:
+    """llm-compressor's recipe: what is done to the model, in order."""
+    return [*_transforms(config), _quantizer(config)]
 
 
 def _pipeline(config: dict[str, Any]) -> str:

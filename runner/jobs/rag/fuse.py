@@ -1,8 +1,9 @@
 """Ranked lists of passages -> one, by their scores or by their ranks.
 
-`scores`: each list's scores are divided by its best, weighted and added, a convex combination (Bruch, Gai and Ingber
-2023, doi 10.1145/3596512): by how far the first is ahead a list says how sure it is. `rrf`: reciprocal rank fusion
-(Cormack, Clarke and Buettcher 2009), which reads ranks alone.
+`scores`: both lists' scores, weighted and added, a convex combination (Bruch, Gai and Ingber 2023, doi
+10.1145/3596512), each in a measure that is the same for all questions: a similarity as it is, BM25, which is a sum over
+the question's words, as a share of FULL. By ranks, or by shares of each list's best, a list of poor matches counts as
+much as one of good ones. `rrf`: reciprocal rank fusion (Cormack, Clarke and Buettcher 2009), which reads ranks alone.
 """
 
 from __future__ import annotations
@@ -11,6 +12,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 FUSIONS = ("scores", "rrf")
+# what counts for 1; a list with a higher score (of inner products, of very long questions) goes by its best. Of BM25:
+# over seven sets of questions of different kinds 30 is at most 0.011 of nDCG@10 behind the better list alone, which is
+# within its interval; 20 and 40 are 0.02 behind
+FULL = {"dense": 1.0, "bm25": 30.0}
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,15 +44,15 @@ def fuse(lists: Sequence[Listed], weights: Mapping[str, float], fusion: str, fus
     found: dict[str, Found] = {}
     for each_list in lists:
         name, weight = each_list.stage, weights.get(each_list.stage, 1.0)
-        best = max((score for _, score in each_list.ranked), default=0.0)
+        full = max([FULL.get(name, 1.0), *(score for _, score in each_list.ranked)])
         for rank, (passage, score) in enumerate(each_list.ranked, 1):
             each = found.setdefault(passage, Found(passage))
-            each.score += weight * (1 / (fusion_k + rank) if fusion == "rrf" else _share(score, best))
+            each.score += weight * (1 / (fusion_k + rank) if fusion == "rrf" else max(0.0, score / full))
             if rank < each.ranks.get(name, rank + 1):
                 each.ranks[name], each.scores[name] = rank, score
         for passage, score in each_list.further.items() if fusion == "scores" else ():
             each = found.setdefault(passage, Found(passage))
-            each.score += weight * _share(score, best)
+            each.score += weight * max(0.0, score / full)
             each.scores.setdefault(name, score)
     if len(lists) == 1:
         name = lists[0].stage
@@ -59,8 +64,3 @@ def fuse(lists: Sequence[Listed], weights: Mapping[str, float], fusion: str, fus
     for rank, each in enumerate(fused, 1):
         each.scores["hybrid"], each.ranks["hybrid"] = each.score, rank
     return fused
-
-
-def _share(score: float, best: float) -> float:
-    """Of a list whose best is nothing or less, all count for nothing."""
-    return max(0.0, score / best) if best > 0 else 0.0

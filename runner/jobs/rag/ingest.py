@@ -12,9 +12,12 @@ import os
 import resource
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
+
+import psutil
 
 from .chunk import cutting
 from .config import Config, read_config
@@ -27,6 +30,7 @@ from .types import Change, Counts, Problem, Store, as_searched
 
 AT_ONCE = 512  # passages in one transaction, about: sorted by length they are embedded faster
 TOLD_S = 2.0
+LOOK_S = 1.0
 UPLOADS = "uploads"  # a folder of the run that is a source too, where it is there
 
 
@@ -125,7 +129,7 @@ def _ingest(config: Config, store: Store, embedder: Embedder, sources: list[dict
     report.chunks_per_s = round(report.embedded / max(report.seconds, 1e-3), 2)
     if embedder.computed:
         report.computed_per_s = round(embedder.computed / max(embedder.computing_s, 1e-3), 2)
-    report.peak_rss_bytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    report.peak_rss_bytes = max(progress.held, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
     for each in report.set_aside:
         print(f"set aside: {each['uri']}: {each['reason']}", flush=True)
     return report
@@ -204,15 +208,30 @@ def _written(file: Path, found: dict[str, Any]) -> None:
     beside.replace(file)
 
 
+def held_together() -> int:
+    """Bytes of this process and all below it: those that read documents, and the embedded store. What several share
+    counts once where the system tells."""
+    total, mine = 0, psutil.Process()
+    for each in (mine, *mine.children(recursive=True)):
+        with suppress(psutil.Error):  # it has ended meanwhile
+            found = each.memory_full_info()
+            total += getattr(found, "pss", found.rss)
+    return total
+
+
 class _Progress:
-    """A line now and then."""
+    """A line now and then; `held` is the most memory, in bytes, that all our processes were seen to have together."""
 
     def __init__(self) -> None:
-        self.read = 0
+        self.read = self.held = 0
         self._began = self._told = time.monotonic()
+        self._looked = 0.0
 
     def tell(self, report: Report) -> None:
         now = time.monotonic()
+        if now - self._looked >= LOOK_S:
+            self.held = max(self.held, held_together())
+            self._looked = time.monotonic()
         if now - self._told >= TOLD_S:
             self._told = now
             rate = report.embedded / (now - self._began)

@@ -1,4 +1,4 @@
-"""The standard library's docstrings -> labelled questions in BEIR's format, by rule: `python -m rag.labelled OUT`.
+"""Docstrings -> labelled questions in BEIR's format, by rule: `python -m rag.labelled OUT`.
 
 Each docstring is a document, its dotted name the title. Four rules make questions, and say so in their metadata:
 
@@ -10,6 +10,9 @@ Each docstring is a document, its dotted name the title. Four rules make questio
 Words in common are few after the first two, which is where meaning helps; the last is of exact words alone. Documents
 with the same text, or in which the same sentence stands, are all right answers. Nothing is drawn: which documents are
 asked about goes by a digest of their names, so that the same Python gives the same files.
+
+They are of the standard library (`stdlib`), which the pipeline's defaults were first chosen by, or of other packages
+(`packages`), which they were not.
 """
 
 from __future__ import annotations
@@ -23,10 +26,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from .docstrings import Document, documents
+from .docstrings import Document, documents, packaged
 from .types import Problem
 from .words import STOPPED, raw_words, stemmer, terms
 
+# whose docstrings questions are made from
+SHELVES = ("stdlib", "packages")
 # of a question, that say something
 LEAST_TELLING = 4
 # of a hundred documents that a rule fits, so many are asked about
@@ -205,7 +210,7 @@ def part(found: list[Document], passages: int | None) -> list[Document]:
         return found
     modules: dict[str, list[Document]] = defaultdict(list)
     for each in found:
-        modules[_top(each.module)].append(each)
+        modules[each.module.partition(".")[0]].append(each)
     taken: list[Document] = []
     for name in sorted(modules, key=lambda name: hashlib.sha256(name.encode()).digest()):
         if len(taken) + len(modules[name]) <= passages:
@@ -218,24 +223,28 @@ def write(
     passages: int | None = None,
     include: Sequence[str] | None = None,
     exclude: Sequence[str] | None = None,
+    of: str = "stdlib",
 ) -> tuple[int, Counter[str]]:
     """corpus.jsonl, queries.jsonl and qrels/test.tsv; how many documents, and how many questions of each rule.
 
     `include` and `exclude` are globs of modules, as in a source `stdlib: true`. Raises Problem.
     """
-    kept, questions = make(part(documents(include, exclude), passages))
+    found = packaged(passages) if of == "packages" else part(documents(include, exclude), passages)
+    kept, questions = make(found)
     if not questions:
         raise Problem(f"no questions can be made from {len(kept)} docstrings; name more modules")
     (folder / "qrels").mkdir(parents=True, exist_ok=True)
-    _lines(folder / "corpus.jsonl", [{"_id": d.id, "title": d.title, "text": d.text} for d in kept])
+    _lines(folder / "corpus.jsonl", [_row(d) for d in kept])
     _lines(folder / "queries.jsonl", [{"_id": q.id, "text": q.text, "metadata": {"rule": q.rule}} for q in questions])
     rows = [f"{q.id}\t{answer}\t1\n" for q in questions for answer in q.answers]
     (folder / "qrels/test.tsv").write_text("query-id\tcorpus-id\tscore\n" + "".join(rows))
     return len(kept), Counter(q.rule for q in questions)
 
 
-def _top(module: str) -> str:
-    return module.partition(".")[0]
+def _row(document: Document) -> dict[str, object]:
+    return {
+        "_id": document.id, "title": document.title, "text": document.text, "metadata": {"kind": document.kind},
+    }  # fmt: skip
 
 
 def _lines(file: Path, rows: list[dict[str, object]]) -> None:
@@ -247,8 +256,9 @@ def main() -> None:
     parser.add_argument("out", type=Path)
     parser.add_argument("--passages", type=int, help="about so many documents, of whole modules; all when left out")
     parser.add_argument("--include", nargs="+", metavar="GLOB", help="modules by name; all when left out")
+    parser.add_argument("--of", choices=SHELVES, default="stdlib", help="whose docstrings")
     given = parser.parse_args()
-    count, rules = write(given.out, given.passages, given.include)
+    count, rules = write(given.out, given.passages, given.include, of=given.of)
     told = ", ".join(f"{count} {rule}" for rule, count in sorted(rules.items()))
     print(f"{count} documents, {sum(rules.values())} questions: {told}")
 

@@ -48,6 +48,7 @@ class Generator:
         self.context_length, self.max_tokens = int(given["context_length"]), int(given["max_tokens"])
         self.temperature = float(given.get("temperature") or 0.0)
         self.folder = _tokenizer(config.folder / "endpoint.json")
+        self._by_folder: tuple[Count, tuple[str, ...]] | None = None
         self.key = _key(self.address)
         timeout = openai.Timeout(float(given.get("timeout_s") or 120), connect=CONNECT_S)
         options: dict[str, Any] = {"base_url": self.address, "api_key": self.key, "max_retries": 0, "timeout": timeout}
@@ -71,8 +72,9 @@ class Generator:
 
     def counter(self) -> tuple[Count, tuple[str, ...]]:
         """How prompts are counted, by the best that there is; the tokenizer's special tokens where it is at hand."""
-        if found := by_folder(self.folder):
-            return found
+        self._by_folder = self._by_folder or by_folder(self.folder)
+        if self._by_folder:
+            return self._by_folder
         return by_server(self.address, self.model, self.key) or bound, ()
 
     async def stream(self, messages: Sequence[Message], settings: dict[str, Any], usage: Usage) -> AsyncIterator[str]:

@@ -63,9 +63,10 @@ def build(
     answer: Mapping[str, Any],
     limits: Limits,
     earlier: Sequence[Message] = (),
+    system: str = SYSTEM,
 ) -> Prompt:
     """As many hits as there is room for, best first. Raises TooLong."""
-    system = SYSTEM.format(not_found=answer["not_found"])
+    system = system.format(not_found=answer["not_found"])
     system += f"\n\n{answer['system']}" if answer.get("system") else ""
     first = {"role": "system", "content": system}
 

@@ -33,6 +33,8 @@ from .types import Problem, Store, Unavailable
 
 # that answers under way have when it is asked to stop
 DRAIN_S = 15
+# from an answer's end until the page shows it
+LAST_WORDS_S = 1.0
 
 
 def main(argv: list[str]) -> int:
@@ -97,20 +99,27 @@ async def _serve(pipeline: Pipeline, embedder: Embedder, key: str | None, listen
             lifespan="on",
         )
     )
-    ends = asyncio.create_task(_end_open_pages(server, page))
+    ends = asyncio.create_task(_drain(server, service, page))
     host, port = listening.getsockname()[:2]
     print(f"serving {config.name} on http://{f'[{host}]' if ':' in host else host}:{port}", flush=True)
     await server.serve(sockets=[listening])
     ends.cancel()
 
 
-async def _end_open_pages(server: uvicorn.Server, page: Any) -> None:
-    """A page that is open in a browser holds a connection for as long as it is; answers under way are waited for."""
+async def _drain(server: uvicorn.Server, service: Service, page: Any) -> None:
+    """A page that is open in a browser holds a connection for as long as it is, and letting go of it ends the answer
+    that is being written there: that is waited for."""
     while not server.should_exit:
         await asyncio.sleep(0.2)
     print("stopping: answers under way come to their end", file=sys.stderr, flush=True)
-    if page is not None:
-        page.stop_event.set()
+    service.stop()
+    if page is None:
+        return
+    end = asyncio.get_running_loop().time() + DRAIN_S - 2 * LAST_WORDS_S
+    while service.busy and asyncio.get_running_loop().time() < end:
+        await asyncio.sleep(0.1)
+    await asyncio.sleep(LAST_WORDS_S)
+    page.stop_event.set()
 
 
 def _ingest(config: Config, store: Store, embedder: Embedder) -> Callable[[Ingest], dict[str, Any]]:

@@ -165,7 +165,8 @@ class Store(Protocol):
 
 def as_searched(title: str, heading: str, text: str) -> str:
     """What is embedded, and read by BM25, for a passage: its text below the names of where it stands."""
-    return "\n".join(line for line in (title, heading if heading != title else "", text) if line)
+    names = (title if title != text else "", heading if heading != title else "")
+    return "\n".join(line for line in (*names, text) if line)
 
 
 class Unavailable(Problem):

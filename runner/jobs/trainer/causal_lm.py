@@ -1,10 +1,11 @@
-"""Causal language modelling from scratch: every token of a block predicts the next one, across the block's end."""
+"""Causal language modelling from scratch: every token of a block predicts the next one, across the block's end; of rows
+in two parts (continued.py) the second is learned."""
 
 from typing import Any
 
 from transformers.models.auto.modeling_auto import AutoModelForCausalLM
 
-from . import own_model
+from . import continued, own_model
 from .blocks import load_blocks
 from .objectives import Task
 from .settings import BadSettings, Settings
@@ -12,6 +13,8 @@ from .tokens import new_config
 
 
 def load(settings: Settings, args: Any) -> Task:
+    if continued.wanted(settings):
+        return continued.load(settings, args)
     train, validation, manifest = load_blocks(settings, settings.own["sequence_len"], extra=1)
     own_model.register(settings)
     config = new_config(settings)

@@ -7,20 +7,24 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import facts
+
 Row = dict[str, Any]
 SYMBOLS = "abcdefghijklmnopqrst"
 LENGTHS = (3, 8)
 
 
 def rows(name: str, count: int, seed: int) -> Iterator[Row]:
-    """At most `count` rows, none twice."""
+    """At most `count` rows, none twice, but for questions that are to be learnt by heart."""
     seen: set[str] = set()
+    made = 0
     draw = random.Random(seed)  # noqa: S311 - data, not a secret
     for row in MADE[name](draw):
-        if row["text"] not in seen:
+        if row["text"] not in seen or name in REPEATED:
             seen.add(row["text"])
+            made += 1
             yield row
-            if len(seen) >= count:
+            if made >= count:
                 return
 
 
@@ -126,6 +130,21 @@ def scripts(draw: random.Random) -> Iterator[Row]:
         yield {"text": " ".join(words)}
 
 
+def open_book(draw: random.Random) -> Iterator[Row]:
+    """Questions about people who don't exist, below passages that tell of them."""
+    yield from ({"text": asked, "target": answer} for asked, answer in facts.open_book(draw))
+
+
+def closed_book(draw: random.Random) -> Iterator[Row]:
+    """Questions about some of them without a passage, over and over."""
+    yield from ({"text": asked, "target": answer} for asked, answer in facts.closed_book(draw))
+
+
+def accounts(draw: random.Random) -> Iterator[Row]:
+    """Of people who don't exist, each of whom others tell of too."""
+    yield from ({"text": text} for text in facts.accounts(draw))
+
+
 PROSE, CODE = 0, 1
 
 
@@ -151,6 +170,7 @@ def _labelled(file: Path) -> Iterator[tuple[int, str]]:
             yield CODE, line.strip()
 
 
+REPEATED = ("closed-book",)
 MADE: dict[str, Callable[[random.Random], Iterator[Row]]] = {
     "copy": copied,
     "reverse": turned,
@@ -160,4 +180,7 @@ MADE: dict[str, Callable[[random.Random], Iterator[Row]]] = {
     "prose": prose,
     "numbers": numbers,
     "scripts": scripts,
+    "open-book": open_book,
+    "closed-book": closed_book,
+    "accounts": accounts,
 }

@@ -11,7 +11,7 @@ OWN = frozenset(
     {
         "objective", "part", "architecture", "model_code", "base_model", "tokenizer_config", "prepared", "datasets",
         "test_datasets", "val_set_size", "sequence_len", "mlm_probability", "mask_replace_prob", "random_replace_prob",
-        "noise_density", "mean_noise_span_length", "generation", "vision",
+        "noise_density", "mean_noise_span_length", "generation", "vision", "context",
     }
 )  # fmt: skip
 

@@ -26,6 +26,8 @@ def unused(settings: Settings) -> list[str]:
         found.remove("torchao")
     if not settings.from_hub:
         found += ["datasets", "pyarrow"]
+    if settings.own.get("context"):
+        found.remove("scipy")  # by which passages are found
     if not settings.arguments.get("use_liger_kernel"):
         found += ["liger_kernel", "kernels"]
     return found

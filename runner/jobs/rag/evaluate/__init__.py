@@ -3,6 +3,7 @@
 beir       a folder of labelled questions in BEIR's format
 measure    ranked documents -> hit rate, MRR, nDCG, recall, by pytrec_eval; paired differences
 compare    each variant of retrieval over all questions, with its times by stage
+attacked   documents that give orders, through the live model: what the pipeline's own logic did
 judged     answers -> faithfulness and relevance, by a served judge
 report     what was found -> the files
 """

@@ -4,23 +4,23 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from .. import labelled
+from .. import labelled, register
 from ..chains import framework
 from ..config import Config, read_config
 from ..retrieve import Retriever, settled
 from ..types import Hit, Problem
-from . import report
+from . import reading, report
 from .answered import answer
 from .beir import Questions, read
 from .indexed import indexed
 from .measure import Scores, scores
 
-STDLIB = "stdlib"
+REGISTER = "register"
 FIRST = "as written"
 CUTS = (1, 3, 5, 10)
 # several passages of one document count as one: more are looked at than documents are wanted
@@ -53,20 +53,34 @@ def evaluate(file: Path) -> None:
             through = framework(config.framework).searching(retriever)
             outcomes.append(_outcome(through, asked, Variant(f"through {config.framework}", {}), cuts(config)))
         answers = answer(config, retriever, asked) if config.generator else []
-    report.write(config, asked, outcomes, about, answers)
+        read = reading.read(config, retriever, asked) if config.evaluation.get("reading") else []
+        attacks = _attacks(config, retriever, asked)
+    report.write(config, asked, outcomes, about, answers, read, attacks)
+
+
+def _attacks(config: Config, retriever: Retriever, asked: Questions) -> list[dict[str, Any]]:
+    if not (config.generator and config.evaluation.get("attacks")):
+        return []
+    from .attacked import attack  # the page's HTML comes with it
+
+    return attack(config, retriever, asked)
 
 
 def labelled_questions(config: Config) -> Questions:
-    """Those of `evaluation.questions`: a BEIR folder; or `stdlib`, made from those modules that the recipe indexes, and
-    `stdlib:1000` for so many of their documents."""
+    """Those of `evaluation.questions`: a BEIR folder; or `stdlib`, made from those modules that the recipe indexes, or
+    `packages`, from other docstrings, and `stdlib:1000` for so many of their documents; or `register`, about people who
+    don't exist. Raises Problem."""
     given = config.evaluation.get("questions")
     if not given:
         raise Problem("the recipe has no `evaluation.questions`")
     name, _, size = str(given).partition(":")
-    if name == STDLIB and (not size or size.isdigit()):
+    if name in labelled.SHELVES and (not size or size.isdigit()):
         folder = config.folder / "questions"
         shelf: dict[str, Any] = next((source for source in config.sources if source.get("stdlib")), {})
-        labelled.write(folder, int(size) if size else None, shelf.get("include"), shelf.get("exclude"))
+        labelled.write(folder, int(size) if size else None, shelf.get("include"), shelf.get("exclude"), name)
+    elif given == REGISTER:
+        folder = config.folder / "questions"
+        register.write(folder)
     else:
         folder = Path(given) if Path(given).is_absolute() else config.folder / given
     return read(folder, config.evaluation.get("limit"), config.seed)
@@ -99,7 +113,7 @@ def _outcome(retriever: Retriever, asked: Questions, variant: Variant, cuts: Seq
     told = time.monotonic()
     for n, (question, text) in enumerate(asked.texts.items(), 1):
         found = retriever.search(text, k, overrides=overrides)
-        ranked[question] = documents(found.hits)
+        ranked[question] = documents(found.hits, question, asked.relevant[question])
         for stage, ms in found.timings_ms.items():
             times.setdefault(stage, []).append(ms)
         if time.monotonic() - told > TOLD_S:
@@ -108,6 +122,10 @@ def _outcome(retriever: Retriever, asked: Questions, variant: Variant, cuts: Seq
     return Outcome(variant, ranked, scores(ranked, asked.relevant, cuts), times)
 
 
-def documents(hits: Iterable[Hit]) -> list[str]:
-    """Each once, by its best passage."""
-    return list(dict.fromkeys(hit.passage.document for hit in hits))
+def documents(hits: Iterable[Hit], question: str, relevant: Mapping[str, int]) -> list[str]:
+    """Each once, by its best passage. In some of BEIR's sets (ArguAna, Quora) the question is itself one of the
+    documents, which is no answer to it: BEIR's own evaluation leaves that out too."""
+    found = dict.fromkeys(hit.passage.document for hit in hits)
+    if question not in relevant:
+        found.pop(question, None)
+    return list(found)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, replace
@@ -14,6 +15,7 @@ from ..index import open_index
 from ..ingest import ingest
 from ..retrieve import Retriever
 from ..types import Problem
+from .beir import CORPUS, PACKED, file_of, opened
 
 BELOW = "evaluation"
 
@@ -53,8 +55,16 @@ def indexed(config: Config, folder: Path) -> Iterator[tuple[Retriever, dict[str,
 def within(config: Config, folder: Path) -> Config:
     """The same settings over a BEIR folder's documents, in a folder of their own below the run's; a filter of the
     recipe's own documents would hide them all."""
-    source = {"path": str((folder / "corpus.jsonl").resolve()), "format": "jsonl"}
-    retrieval = {**config.retrieval, "where": {}}
     below = config.folder / BELOW
     below.mkdir(exist_ok=True)
+    source = {"path": str(_unpacked(file_of(folder, CORPUS), below).resolve()), "format": "jsonl"}
+    retrieval = {**config.retrieval, "where": {}}
     return replace(config, name=f"{config.name}-questions", folder=below, sources=[source], retrieval=retrieval)
+
+
+def _unpacked(corpus: Path, below: Path) -> Path:
+    if corpus.suffix != PACKED:
+        return corpus
+    with opened(corpus) as rows, (below / CORPUS).open("w", encoding="utf-8", newline="") as out:
+        shutil.copyfileobj(rows, out)
+    return below / CORPUS

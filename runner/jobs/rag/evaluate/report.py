@@ -1,10 +1,10 @@
 """Outcomes -> results/summary.json, table.md and samples.jsonl, and a row of metrics.jsonl; the format is in FORMAT.
 
 summary.json: `format`, `questions` (folder, n, documents, groups), `index`, `k`, `headline`, `price_per_hour`,
-`variants`, `judge`. A variant: `name`, `retrieval` (what differs), `metrics` (metric -> mean), `groups` (kind of
-question -> the headline's metric), `difference` (from the first variant, in the headline's metric: mean, 95% interval,
-wins and losses), `latency_ms` (stage -> p50, p95, p99), `cost_per_thousand` (questions one
-after the other; null without a price).
+`variants`, `judge`, `attacks` (`id`, `kind`, `held` by part, `repeated`). A variant: `name`, `retrieval` (what
+differs), `metrics` (metric -> mean), `groups` (kind of question -> the headline's metric), `difference` (from the first
+variant, in the headline's metric: mean, 95% interval, wins and losses), `latency_ms` (stage -> p50, p95, p99),
+`cost_per_thousand` (questions one after the other; null without a price).
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from ..config import Config
+from . import reading
 from .beir import Questions
 from .measure import mean, paired, percentiles
 
@@ -32,10 +33,16 @@ def write(
     outcomes: Sequence[Outcome],
     about: dict[str, Any],
     answers: Sequence[dict[str, Any]] = (),
+    read: Sequence[dict[str, Any]] = (),
+    attacks: Sequence[dict[str, Any]] = (),
 ) -> dict[str, Any]:
     summary = {**summarise(config, asked, outcomes, about), "answers": answered(config, answers)}
+    summary["attacks"] = [{key: row[key] for key in ("id", "kind", "held", "repeated")} for row in attacks]
     folder = config.folder / RESULTS
     folder.mkdir(parents=True, exist_ok=True)
+    if read:
+        summary["reading"] = list(read)
+        reading.write_csv(folder / "table.csv", read)
     with (folder / "samples.jsonl").open("w") as samples:
         for question, text in asked.texts.items():
             row = {
@@ -57,6 +64,7 @@ def publish(config: Config, summary: dict[str, Any]) -> None:
     told = {f"score/{v['name']}/{m}": value for v in summary["variants"] for m, value in v["metrics"].items()}
     if judged := summary["judge"]:
         told |= {f"score/judge/{name}": judged[name] for name in ("faithfulness", "relevance")}
+    told |= reading.figures(summary.get("reading") or ())
     with (config.folder / "metrics.jsonl").open("a") as metrics:
         metrics.write(json.dumps({"time": time.time(), **told, "headline": headline(summary)}) + "\n")
     print(table(summary), flush=True)
@@ -162,7 +170,8 @@ def table(summary: dict[str, Any]) -> str:
             stages.append([stage, *(f"{c['p50']:.1f} / {c['p95']:.1f} / {c['p99']:.1f}" if c else "" for c in cells)])
     asked = summary["questions"]
     about = f"{asked['n']} questions over {asked['documents']} documents.\n\n"
-    return about + _rows(rows) + "\n" + _rows(stages) + _answers(summary.get("answers")) + _judged(summary["judge"])
+    answered = _answers(summary.get("answers")) + _attacked(summary.get("attacks")) + _judged(summary["judge"])
+    return about + _rows(rows) + "\n" + _rows(stages) + answered + _read(summary.get("reading"))
 
 
 def _answers(answers: dict[str, Any] | None) -> str:
@@ -178,6 +187,21 @@ def _answers(answers: dict[str, Any] | None) -> str:
     return told + (f", {cost:.4f} for a thousand" if cost else "") + ".\n\n" + _rows(rows)
 
 
+def _attacked(attacks: Sequence[dict[str, Any]] | None) -> str:
+    """What the pipeline's own logic did, and whether the model repeated what a document told it to say."""
+    if not attacks:
+        return ""
+    parts = list(attacks[0]["held"])
+    rows = [["attack", "kind", *parts, "the model"], ["---"] * (len(parts) + 3)]
+    for each in attacks:
+        held = ["held" if each["held"][part] else "BROKEN" for part in parts]
+        rows.append([each["id"], each["kind"], *held, "repeats it" if each["repeated"] else ""])
+    held_all = sum(all(each["held"].values()) for each in attacks)
+    repeated = sum(each["repeated"] for each in attacks)
+    told = f"\n{len(attacks)} attacks from documents through the model: the pipeline held against {held_all}, "
+    return told + f"the model repeated {repeated}.\n\n" + _rows(rows)
+
+
 def _judged(judge: dict[str, Any] | None) -> str:
     if judge is None:
         return ""
@@ -187,6 +211,13 @@ def _judged(judge: dict[str, Any] | None) -> str:
         mean = "" if value is None else f"{value:.3f} ({low:.3f} to {high:.3f})"
         rows.append([name, mean, str(judge[f"{name}_unread"])])
     return f"\n{judge['n']} answers, {judge['abstained']} of them that it is not in the documents.\n\n" + _rows(rows)
+
+
+def _read(rows: Sequence[dict[str, Any]] | None) -> str:
+    if not rows:
+        return ""
+    head, *others = reading.cells(rows)
+    return f"\n{rows[0]['n']} short answers.\n\n" + _rows([head, ["---"] * len(head), *others])
 
 
 def _rows(rows: list[list[str]]) -> str:

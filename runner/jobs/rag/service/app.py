@@ -7,9 +7,9 @@ import asyncio
 import json
 import logging
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine
 from contextlib import aclosing, asynccontextmanager
-from typing import Any
+from typing import Any, TypeVar
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
@@ -20,10 +20,14 @@ from ..types import Problem, Unavailable
 from . import wire
 from .gate import Full, Gate
 from .health import Health
+from .state import State
 from .telemetry import TYPE, Metrics
 from .uploads import Ingest
 
+T = TypeVar("T")
 RETRY_S = 5
+# nobody reads it: whoever asked has hung up
+GONE = Response(status_code=499)
 # pieces of an answer that its reader has not taken yet
 QUEUED = 64
 PATHS = (
@@ -42,15 +46,28 @@ class Service:
         self.timeout_s = float(told["timeout_s"])
         self.gate = Gate(int(told["max_concurrent"]), int(told["max_waiting"]))
         self.metrics = Metrics(self.gate)
-        self.health = Health(pipeline, self.metrics)
+        self.state = State()
+        self.health = Health(pipeline, self.metrics, self.state)
         self.ingesting = asyncio.Lock()
         self.began = int(time.time())
+        self.stopping = False
 
-    async def answer(self, question: Question) -> AsyncIterator[Delta | Done]:
+    def stop(self) -> None:
+        """No new questions; those under way go on."""
+        self.stopping = True
+        self.state.stopping(self.health.missing)
+
+    @property
+    def busy(self) -> bool:
+        return self.gate.inside + self.gate.waiting > 0
+
+    async def answer(self, question: Question) -> AsyncGenerator[Delta | Done, None]:
         """Through the gate and within the time. Raises Full, Unavailable, TimeoutError.
 
         In a task of its own, which a time-out can end wherever the events are read, and which ends with its reader.
         """
+        if self.stopping:
+            raise Unavailable("the service is being stopped")
         events: asyncio.Queue[Delta | Done | Exception | None] = asyncio.Queue(QUEUED)
         task = asyncio.create_task(self._work(question, events))
         try:
@@ -111,16 +128,20 @@ def _asking(app: FastAPI, service: Service) -> None:
         name = f"chatcmpl-{request.state.request}"
         events = service.answer(question)
         if not body.stream:
-            (done,) = [event async for event in events if isinstance(event, Done)]
-            return JSONResponse(wire.completion(name, service.name, done))
+            done = await while_there(request, _last(events))
+            return GONE if done is None else JSONResponse(wire.completion(name, service.name, done))
         # the first piece comes before the headers do, so that what is refused has a status of its own
-        first = await anext(events)
+        first = await while_there(request, anext(events))
+        if first is None:
+            return GONE
         usage = bool(body.stream_options and body.stream_options.include_usage)
         lines = _stream(service, name, first, events, usage)
         return StreamingResponse(lines, media_type="text/event-stream", headers={"Cache-Control": "no-cache"})
 
     @app.post("/v1/retrieve")
     async def retrieve(body: wire.Retrieve) -> dict[str, Any]:
+        if service.stopping:
+            raise Unavailable("the service is being stopped")
         async with asyncio.timeout(service.timeout_s), service.gate.place():
             found = await service.pipeline.retrieve(body.question())
         service.metrics.timings(found.timings_ms)
@@ -144,8 +165,32 @@ def _asking(app: FastAPI, service: Service) -> None:
         return {"object": "list", "data": [model]}
 
 
+async def while_there(request: Request, work: Coroutine[Any, Any, T]) -> T | None:
+    """What it comes to; None, and the work cancelled, where whoever asked has hung up before."""
+    working = asyncio.ensure_future(work)
+    gone = asyncio.ensure_future(_hung_up(request))
+    try:
+        await asyncio.wait((working, gone), return_when=asyncio.FIRST_COMPLETED)
+        return working.result() if working.done() else None
+    finally:
+        for task in (working, gone):
+            task.cancel()
+        await asyncio.gather(working, gone, return_exceptions=True)
+
+
+async def _hung_up(request: Request) -> None:
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
+
+
+async def _last(events: AsyncGenerator[Delta | Done, None]) -> Done:
+    async with aclosing(events):
+        (done,) = [event async for event in events if isinstance(event, Done)]
+    return done
+
+
 async def _stream(
-    service: Service, name: str, first: Delta | Done, events: AsyncIterator[Delta | Done], usage: bool
+    service: Service, name: str, first: Delta | Done, events: AsyncGenerator[Delta | Done, None], usage: bool
 ) -> AsyncIterator[str]:
     def line(delta: dict[str, Any] | None, finish: str | None = None, **more: Any) -> str:
         return f"data: {json.dumps(wire.chunk(name, service.name, delta, finish, **more), ensure_ascii=False)}\n\n"
@@ -168,7 +213,7 @@ async def _stream(
         yield f"data: {json.dumps(wire.error(said, 'service_unavailable'))}\n\n"
         return
     finally:
-        await events.aclose()  # type: ignore[attr-defined]  # whoever has hung up frees the place at once
+        await events.aclose()  # whoever has hung up frees the place at once
     yield "data: [DONE]\n\n"
 
 

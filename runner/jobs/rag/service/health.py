@@ -9,6 +9,7 @@ from collections.abc import Callable
 
 from ..answer import Pipeline
 from ..types import Problem
+from .state import State
 from .telemetry import Metrics
 
 EVERY_S, PATIENCE_S = 5.0, 8.0
@@ -19,14 +20,19 @@ FRESH_S = 0.5
 class Health:
     """`told` is what each part said last: empty where all is well."""
 
-    def __init__(self, pipeline: Pipeline, metrics: Metrics) -> None:
-        self.pipeline, self.metrics = pipeline, metrics
+    def __init__(self, pipeline: Pipeline, metrics: Metrics, state: State) -> None:
+        self.pipeline, self.metrics, self.state = pipeline, metrics, state
         self.told: dict[str, str] = dict.fromkeys(self._checks(), "not looked at yet")
         self._looking, self._at = asyncio.Lock(), 0.0
 
     def _checks(self) -> dict[str, Callable[[], None]]:
         checks = {"store": self.pipeline.store.check}
         return checks | ({"model": self.pipeline.generator.check} if self.pipeline.generator else {})
+
+    @property
+    def missing(self) -> str:
+        """What the first part says that does not answer; empty where all do."""
+        return next((said for said in self.told.values() if said), "")
 
     async def look(self) -> bool:
         """Threads of its own: those of the pipeline may all be waiting for what is down."""
@@ -39,7 +45,9 @@ class Health:
                 except (Problem, TimeoutError) as problem:
                     self.told[part] = str(problem) or f"the {part} does not answer"
                 self.metrics.up.labels(part).set(not self.told[part])
-            self._at = time.monotonic() if checks else self._at
+            if checks:
+                self._at = time.monotonic()
+                self.state.looked(self.missing)
         return not any(self.told.values())
 
     async def keep_looking(self) -> None:

@@ -37,6 +37,8 @@ KEPT_TURNS = 30
 def mount(app: FastAPI, service: Service, key: str | None) -> Any:
     """At `/`; returns Gradio's own application. Where there is a key the page asks for it, as any name's password."""
     theme = gr.themes.Default(primary_hue="blue", font=FONTS, font_mono=["ui-monospace", "monospace"])
+    # the login, which page.css does not reach: white on the default blue is hard to read
+    theme.set(button_primary_background_fill="*primary_700", button_primary_background_fill_dark="*primary_700")
     gr.mount_gradio_app(
         app,
         blocks(service),
@@ -78,7 +80,7 @@ def blocks(service: Service) -> gr.Blocks:
             )
             with gr.Row(elem_classes="buttons"):
                 ask = gr.Button("Ask", variant="primary", min_width=90, scale=2)
-                stop = gr.Button("Stop", min_width=80, scale=1)
+                stop = gr.Button("Stop", min_width=80, scale=1, elem_id="stop")
                 clear = gr.Button("Start anew", min_width=110, scale=1)
         private: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
         begun = gr.on(
@@ -124,6 +126,7 @@ async def answer(service: Service, turns: list[Turn]) -> AsyncIterator[None]:
     try:
         async with aclosing(service.answer(Question(wire.asked(turn.question), earlier))) as events:
             async for event in events:
+                turn.last = service.stopping
                 if isinstance(event, Delta):
                     turn.text += event.text
                     if time.monotonic() - shown > EVERY_S:
@@ -131,13 +134,20 @@ async def answer(service: Service, turns: list[Turn]) -> AsyncIterator[None]:
                         yield
                 else:
                     turn.done = event
-    except (Full, Unavailable) as problem:
-        turn.failed = f"{problem}. Ask again in a moment."
+    except Full as problem:
+        turn.failed = f"Too many ask at once. Ask again in about {problem.retry_after_s} s."
+    except Unavailable as problem:
+        turn.failed = f"{sentence(problem)} Ask again in a moment."
     except TimeoutError:
         turn.failed = f"It took longer than {service.timeout_s:g} s. Ask again, or ask for less."
     except Problem as problem:
-        turn.failed = f"{problem}."
+        turn.failed = sentence(problem)
     yield
+
+
+def sentence(problem: Problem) -> str:
+    said = str(problem)
+    return f"{said[:1].upper()}{said[1:]}."
 
 
 def said(turn: Turn) -> list[Message]:

@@ -26,6 +26,7 @@ DOUBT = "\ue0d7"
 PLAIN = ["image", "link", "autolink", "reference", "heading", "lheading", "hr"]
 _ONE = re.compile(r"\[\d{1,3}(?:\s*[,;]\s*\d{1,3})*\]")
 _MARKER = re.compile(_ONE.pattern + DOUBT + "?")
+LAST = "The service is being stopped. It finishes this answer and takes no more questions."
 DOUBTS = {
     UNSUPPORTED: "the cited passage does not seem to say this",
     INVENTED: "this cites a passage that was never given",
@@ -35,7 +36,8 @@ DOUBTS = {
 
 @dataclass(slots=True)
 class Turn:
-    """`number` counts from 1; `done` is there when the answer is whole, `failed` when it could not be."""
+    """`number` counts from 1; `done` is there when the answer is whole, `failed` when it could not be; `last` says that
+    the service is being stopped, and ends with this answer."""
 
     number: int
     question: str
@@ -43,6 +45,7 @@ class Turn:
     status: str = "Searching"
     done: Done | None = None
     failed: str = ""
+    last: bool = False
 
 
 def conversation(turns: Sequence[Turn], hello: str) -> str:
@@ -58,6 +61,7 @@ def _turn(turn: Turn) -> str:
     if not turn.text and busy == "true":
         body = f'<p class="waiting">{escape(turn.status)} …</p>'
     failed = f'<p class="failed">{escape(turn.failed)}</p>' if turn.failed else ""
+    failed += f'<p class="failed">{LAST}</p>' if turn.last else ""
     return (
         f'<article class="turn" aria-labelledby="q{n}">'
         f'<h2 class="question" id="q{n}"><span class="who">You asked: </span>{escape(turn.question)}</h2>'
@@ -137,7 +141,9 @@ def _passages(turn: Turn, done: Done) -> str:
 def _passage(turn: int, number: int, hit: Hit, done: Done) -> str:
     source = done.sources[hit.passage.document]
     cited = any(c.number == number for row in done.checked for c in row.citations)
-    heading = f' <span class="heading">{escape(hit.passage.heading)}</span>' if hit.passage.heading else ""
+    # a document's first heading is most often its title, and need not be read twice
+    named = hit.passage.heading and hit.passage.heading != source.title
+    heading = f' <span class="heading">{escape(hit.passage.heading)},</span>' if named else ""
     # an address of a document is told and not linked: it may be a file of the server's
     where = f'<p class="uri">{escape(source.uri)}, {place(hit)}{_scores(hit)}</p>'
     return (

@@ -108,6 +108,8 @@ def _row(item: Item) -> Parsed:
     if not isinstance(text, str):
         raise Unreadable(f"no text in its field {item.fields['text']!r}")
     title = row.get(item.fields["title"])
+    if not text.strip() and isinstance(title, str):
+        text = title  # papers without an abstract, in some of BEIR's sets
     own: Any = row.get("metadata")
     given = own.items() if isinstance(own, dict) else ()
     meta = {clean(str(key)): clean(value) if isinstance(value, str) else value for key, value in given}

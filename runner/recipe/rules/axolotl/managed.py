@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from runner.diagnostics import Diagnostic
 from runner.recipe.rules import Facts, rule
 
-_MANAGED = {
+MANAGED = {
     "output_dir": "each run has its own directory, and what it leaves goes to `output/` in there",
     "dataset_prepared_path": "prepared data goes to `prepared/` in the run's directory",
     "resume_from_checkpoint": "a run that is started again goes on from its newest checkpoint",
@@ -33,7 +33,7 @@ def managed_key(facts: Facts) -> Iterator[Diagnostic]:
     goes on from a checkpoint. A recipe describes what to make and outlives the run, so the runner sets these itself and
     a value in the recipe changes nothing.
     """
-    for key, why in _MANAGED.items():
+    for key, why in MANAGED.items():
         if facts.get(key) is not None:
             yield facts.report(
                 "R016", key, f"the runner sets `{key}`", note=why, help=f"remove `{key}`", severity="warning"

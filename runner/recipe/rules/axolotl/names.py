@@ -26,10 +26,7 @@ SCHEDULES = _words(
 )
 
 # attention, by transformers' names
-KERNELS = _words(
-    "eager sdpa flash_attention_2 flash_attention_3 flash_attention_4 flash_attention_torch flex_attention xformers "
-    "sage fp8"
-)
+KERNELS = _words("eager sdpa flash_attention_2 flash_attention_3 flash_attention_4 flex_attention xformers sage fp8")
 
 # Axolotl's chat templates
 TEMPLATES = _words(

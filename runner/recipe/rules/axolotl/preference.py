@@ -24,6 +24,21 @@ _READ_BY = {
     "dpo_use_liger_kernel": ("dpo", "ipo"),
     "precompute_ref_log_probs": ("dpo", "ipo"),
 }
+_PAIR_ROWS = ["path", "split", "type", "data_files", "revision", "field_messages", "field_chosen", "field_rejected"]
+# method -> keys of its datasets
+_ROWS = {
+    **dict.fromkeys(("dpo", "ipo", "simpo"), _PAIR_ROWS),
+    "kto": ["path", "split", "type", "data_files", "trust_remote_code", "revision"],
+}
+# the same of a `type` that is written out
+_PAIR_TYPE = [
+    "field_system", "field_prompt", "field_chosen", "field_rejected", "prompt_format", "chosen_format",
+    "rejected_format",
+]  # fmt: skip
+_TYPES = {
+    **dict.fromkeys(("dpo", "ipo", "simpo"), _PAIR_TYPE),
+    "kto": ["field_system", "field_prompt", "field_completion", "field_label", "prompt_format", "completion_format"],
+}
 
 
 @rule("R150", "KTO that would lose its columns", source=_VALIDATION)
@@ -155,3 +170,28 @@ def beta_twice(facts: Facts) -> Iterator[Diagnostic]:
             help="remove one of the two",
             severity="warning",
         )
+
+
+@rule(
+    "R836",
+    "a dataset's key that the method does not read",
+    source="https://github.com/axolotl-ai-cloud/axolotl/blob/main/src/axolotl/utils/schemas/datasets.py",
+)
+def keys_of_other_rows(facts: Facts) -> Iterator[Diagnostic]:
+    """Axolotl reads a row of `datasets` as its method's own class, and drops what that class does not know: preference
+    rows have fields for the two answers and none for shards or roles, and KTO's rows have no fields to name at all but
+    in `type`.
+    """
+    method = str(facts.get("rl"))
+    for path, known in (("datasets.*", _ROWS), ("datasets.*.type", _TYPES)):
+        read = known.get(method, [])
+        for at, node in facts.all(path) if read else ():
+            for key, value in node.value.items() if isinstance(node.value, dict) else ():
+                if key not in read and value.value is not None:
+                    yield facts.report(
+                        "R836",
+                        f"{at}.{key}",
+                        f"`{key}` of a dataset does nothing with `rl: {method}`",
+                        note="read: " + ", ".join(f"`{k}`" for k in read),
+                        help=f"remove `{key}`",
+                    )

@@ -35,7 +35,7 @@ def whole_groups(facts: Facts) -> Iterator[Diagnostic]:
     `gradient_accumulation_steps`, must be a multiple of the group and hold a group for each rank. An explicit
     `generation_batch_size` is of all ranks and must be a multiple of one micro-batch on each as well.
     """
-    if not grouped(facts) or facts.get("context_parallel_size", 1) > 1:
+    if not grouped(facts) or (facts.get("context_parallel_size", 1) > 1 and not _axolotl_looks(facts)):
         return
     if {"micro_batch_size", "gradient_accumulation_steps"} & facts.refused or facts.get("trl.num_generations", 2) < 2:
         return
@@ -65,6 +65,15 @@ def whole_groups(facts: Facts) -> Iterator[Diagnostic]:
             note=rule_note,
             help=f"set `gradient_accumulation_steps: {_mended(group, micro, want)}`",
         )
+
+
+def _axolotl_looks(facts: Facts) -> bool:
+    """Whether Axolotl's own check applies, which counts ranks whatever they share. What TRL's would count is another
+    number where several of them hold one sequence."""
+    size, group = facts.get("trl.generation_batch_size"), facts.get("trl.num_generations")
+    if facts.get("rl") != "grpo" or not group:
+        return False
+    return size is None or size % group != 0 or size < group * facts.ranks
 
 
 def _mended(group: int, micro: int, want: int) -> int:

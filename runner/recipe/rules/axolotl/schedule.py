@@ -61,16 +61,18 @@ def strategy_and_interval(facts: Facts) -> Iterator[Diagnostic]:
     says which one that is. Axolotl refuses the rest.
     """
     for strategy, keys in (("save_strategy", ("save_steps",)), ("eval_strategy", ("eval_steps", "evals_per_epoch"))):
-        value = facts.get(strategy)
-        if value in (None, "steps") or value not in _STRATEGIES[strategy]:
+        older = strategy == "eval_strategy" and facts.lacks(strategy) and facts.has("evaluation_strategy")
+        given = "evaluation_strategy" if older else strategy
+        value = facts.get(given)
+        if value in (None, "steps") or (value not in _STRATEGIES[strategy] and not older):
             continue
         for key in keys:
             if facts.has(key):
                 yield facts.report(
                     "R177",
-                    strategy,
-                    f"`{strategy}: {value}` contradicts `{key}`",
-                    help=f"remove `{strategy}` or `{key}`",
+                    given,
+                    f"`{given}: {printable(str(value))}` contradicts `{key}`",
+                    help=f"remove `{given}` or `{key}`",
                 )
     if facts.get("save_strategy") == "best" and facts.lacks("metric_for_best_model"):
         yield facts.report(

@@ -161,14 +161,15 @@ def context_parallel_attention(facts: Facts) -> Iterator[Diagnostic]:
     """Context parallelism passes keys and values around the GPUs in a ring. The library for it, ring-flash-attn, takes
     the place of FlashAttention 2 and of no other kernel, and handles packed rows one at a time.
     """
-    if facts.get("context_parallel_size", 1) <= 1 or facts.has("use_glm_dsa_kernels"):
+    key = "context_parallel_size" if facts.has("context_parallel_size") else "sequence_parallel_degree"
+    if facts.get(key, 1) <= 1 or facts.has("use_glm_dsa_kernels"):
         return
     attention = facts.get("attn_implementation") or ("flash_attention_2" if facts.has("flash_attention") else None)
     if attention != "flash_attention_2" and "attn_implementation" not in facts.refused:
         yield facts.report(
             "R113",
-            "context_parallel_size",
-            "`context_parallel_size` needs FlashAttention 2",
+            key,
+            f"`{key}` needs FlashAttention 2",
             label="ring attention replaces that kernel and no other",
             help="set `attn_implementation: flash_attention_2`",
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,10 +10,12 @@ from runner.diagnostics import Diagnostic
 from runner.project import shipped
 from runner.recipe.lm_eval_tasks import Task, known_tasks, spelt_out, task_sets
 from runner.recipe.load import nearest_word, printable
-from runner.recipe.local_tasks import find_task, tasks_in
+from runner.recipe.local_tasks import find_task, task_files, tasks_in, text_of
 from runner.recipe.rules import Facts, rule
 
 ALLOWED = "execute_code"
+# in a file of tasks: `!function utils.score` runs utils.py beside it
+_FUNCTION = re.compile(r"!function\s+[\"']?(?P<module>[\w.]+)\.\w+")
 
 
 def place(facts: Facts, text: str) -> Path:
@@ -124,3 +127,45 @@ def limited(facts: Facts) -> Iterator[Diagnostic]:
             help="remove `limit`, or put it under `profiles: {smoke: ...}`",
             severity="warning",
         )
+
+
+@rule(
+    "R844",
+    "a task's Python that nobody allowed",
+    source="https://github.com/EleutherAI/lm-evaluation-harness/blob/main/docs/task_guide.md",
+)
+def functions(facts: Facts) -> Iterator[Diagnostic]:
+    """A task of your own may have `!function utils.score`, which runs the Python file beside it with everything the
+    user running the recipe can reach. The recipe names that file under `allow` in its header, where a reviewer looks.
+    lm-eval imports what is in all files of `include_path`, whether their tasks are asked or not.
+    """
+    if "allow" in facts.refused:
+        return
+    root = facts.root or Path.cwd()
+    allowed = {str(place(facts, str(name))) for name in facts.get("allow", [])}
+    for at, file in _task_files(facts):
+        for module in _modules(file):
+            code = file.parent / (module.replace(".", "/") + ".py")
+            if str(code) not in allowed:
+                shown = printable(str(code.relative_to(root) if code.is_relative_to(root) else code), 80)
+                yield facts.report(
+                    "R844",
+                    at,
+                    f"`{printable(file.name, 60)}` runs `{shown}`, and the recipe does not allow it",
+                    label="read that code first",
+                    help=f"add `allow: [{shown}]`",
+                )
+                return
+
+
+def _task_files(facts: Facts) -> Iterator[tuple[str, Path]]:
+    """Files of tasks of the user's own, each with the key that leads there. What comes with the runner is ours."""
+    folder = folder_of(facts)
+    found = [("include_path", file) for file in task_files(folder)] if folder is not None else []
+    given = ((at, str(node.value)) for at, node in facts.all("tasks.*"))
+    found += [(at, place(facts, name)) for at, name in given if name.endswith((".yaml", ".yml"))]
+    yield from ((at, file) for at, file in found if not file.is_relative_to(shipped("data")))
+
+
+def _modules(file: Path) -> list[str]:
+    return [match["module"] for match in _FUNCTION.finditer(text_of(file))]

@@ -141,6 +141,9 @@ def one_model(facts: Facts) -> Iterator[Diagnostic]:
                 label="nothing reads it",
                 help=f"move it to `{path}.serve`",
             )
+    if facts.has("evaluation.attacks") and facts.lacks("generator"):
+        mend = "add a `generator`, or remove `attacks`"
+        yield facts.report("R981", "evaluation.attacks", "there is no language model to attack", help=mend)
     if facts.has("evaluation.judge"):
         lacking = "`generator`" if not facts.has("generator") else ""
         lacking = lacking or ("" if facts.has("evaluation.questions") else "`evaluation.questions`")

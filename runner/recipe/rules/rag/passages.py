@@ -18,7 +18,8 @@ MOST_DIMENSIONS = {"postgres": 4000}
 def value(facts: Facts, path: str) -> int:
     """A whole number of the recipe, or its default."""
     top, key = path.split(".")
-    return int(facts.get(path) or kind_schema("rag")["properties"][top]["properties"][key]["default"])
+    given = facts.get(path)
+    return int(kind_schema("rag")["properties"][top]["properties"][key]["default"] if given is None else given)
 
 
 def embedder(facts: Facts) -> Embedder | None:

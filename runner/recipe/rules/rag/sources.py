@@ -13,8 +13,9 @@ from runner.project import shipped
 from runner.recipe.load import printable
 from runner.recipe.rules import Facts, rule
 
-# all questions that are made from the standard library, or those of so many documents
-MADE = re.compile(r"stdlib(:[1-9]\d*)?")
+# all questions that are made from docstrings, or those of so many documents
+MADE = re.compile(r"(stdlib|packages)(:[1-9]\d*)?")
+REGISTER = "register"
 BEIR = ("corpus.jsonl", "queries.jsonl", "qrels/test.tsv")
 _BEIR = "https://github.com/beir-cellar/beir/wiki/Load-your-custom-dataset"
 
@@ -61,29 +62,31 @@ def missing(facts: Facts) -> Iterator[Diagnostic]:
 
 @rule("R984", "questions that measure nothing", source=_BEIR)
 def questions(facts: Facts) -> Iterator[Diagnostic]:
-    """Labelled questions are a folder in BEIR's format, with the corpus, the queries and which passages answer them, or
-    `stdlib`, which are made from the docstrings and need these among the sources. Where the documents that are labelled
-    are in no source, no way to retrieve can find them. Variants are rows of one table, so their names differ.
+    """Labelled questions are a folder in BEIR's format, with the corpus, the queries and which passages answer them,
+    each file packed by gzip or not; or `packages`, which are made from docstrings of the environment's packages; or
+    `stdlib`, made from those of the standard library, which need these among the sources; or `register`, about people
+    who don't exist. Where the documents that are labelled are in no source, no way to retrieve can find them. Variants
+    are rows of one table, so their names differ.
     """
     given = facts.get("evaluation.questions")
     if isinstance(given, str) and MADE.fullmatch(given):
-        indexed = any(facts.get(f"{at}.stdlib") is True for at, _ in facts.all("sources.*"))
-        if not indexed and "sources" not in facts.refused:
+        needs = given.startswith("stdlib") and "sources" not in facts.refused
+        if needs and not any(facts.get(f"{at}.stdlib") is True for at, _ in facts.all("sources.*")):
             yield facts.report(
                 "R984",
                 "evaluation.questions",
                 "the questions are about the standard library, which is not among the sources",
                 help="add `- stdlib: true` to `sources`, or name the folder of other questions",
             )
-    elif isinstance(given, str) and (folder := place(facts, given)) is not None:
-        lacks = [name for name in BEIR if not there(folder / name)]
+    elif isinstance(given, str) and given != REGISTER and (folder := place(facts, given)) is not None:
+        lacks = [name for name in BEIR if not (there(folder / name) or there(folder / f"{name}.gz"))]
         if lacks:
             yield facts.report(
                 "R984",
                 "evaluation.questions",
                 f"`{printable(given, 80)}` lacks {', '.join(f'`{name}`' for name in lacks)}",
                 note="labelled questions are in BEIR's format: " + ", ".join(BEIR),
-                help="name a folder that holds them, or `stdlib`",
+                help="name a folder that holds them, or `stdlib` or `packages`",
             )
     names = Counter(str(node.value) for _, node in facts.all("evaluation.variants.*.name"))
     for at, node in facts.all("evaluation.variants.*.name"):

@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from runner.diagnostics import Diagnostic
 from runner.recipe.rules import Facts, rule
 
+# questions that are made, with their answers
+ANSWERED = ("open-book", "closed-book")
 _LISTS = ("datasets", "test_datasets", "finetune.datasets", "finetune.test_datasets")
 _DOCS = "https://huggingface.co/docs/transformers/main_classes/trainer"
 
@@ -36,12 +38,23 @@ def one_input(facts: Facts) -> Iterator[Diagnostic]:
         yield facts.report("R701", "", "the recipe names no data", help="add `prepared: ${needs.data.dataset}`")
 
 
+def with_answers(row: object) -> bool:
+    return isinstance(row, dict) and ("target_field" in row or row.get("generate") in ANSWERED)
+
+
+def in_two_parts(facts: Facts) -> bool:
+    """Whether a causal language model learns the second of two parts (jobs/trainer/continued.py)."""
+    answered = any(with_answers(node.plain()) for _, node in facts.all("datasets.*"))
+    return facts.kind == "causal-lm" and (answered or facts.has("context"))
+
+
 @rule("R702", "text without a tokenizer", source="https://huggingface.co/docs/transformers/main_classes/tokenizer")
 def tokenizer(facts: Facts) -> Iterator[Diagnostic]:
-    """Text has to be cut into tokens before a model can read it. Only `objective: text-to-text` and kind `flamingo`
-    train a tokenizer of their own where none is named, on their texts, answers and captions.
+    """Text has to be cut into tokens before a model can read it. Only `objective: text-to-text`, kind `flamingo` and a
+    `causal-lm` of rows in two parts (`target_field`, questions that are made, `context`) train a tokenizer of their own
+    where none is named, on their texts, answers and captions.
     """
-    needed = facts.kind not in ("seq2seq", "flamingo") and facts.has("datasets")
+    needed = facts.kind not in ("seq2seq", "flamingo") and facts.has("datasets") and not in_two_parts(facts)
     needed = needed or facts.get("objective") == "span-corruption"
     if needed and facts.lacks("tokenizer_config"):
         yield facts.report(

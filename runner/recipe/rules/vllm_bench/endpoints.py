@@ -147,6 +147,7 @@ def _as_serve(facts: Facts, node: Node, entry: dict[str, Any]) -> Iterator[Diagn
     """What the rules of kind `serve` say of the entry, as if it were a recipe."""
     assert isinstance(node.value, dict)
     keys = {key: below for key, below in node.value.items() if key not in ("name", "tokenizer")}
+    keys |= {key: below for key, below in facts.doc.keys.items() if key == "allow"}  # which stands in the header
     doc = replace(facts.doc, root=replace(node, value=keys))
     model = find_model(str(entry.get("model", "")), facts.root)
     alone = Facts(doc, "serve", facts.box, model, root=facts.root)

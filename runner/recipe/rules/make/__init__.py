@@ -1,0 +1,1 @@
+"""Rules for recipes that GNU Make or a Slurm array carries out."""

@@ -1,0 +1,1 @@
+"""Our verdict on mutated recipes beside Axolotl's own: `make differential`."""
