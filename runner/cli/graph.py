@@ -49,7 +49,7 @@ def makefile(project: Project) -> str:
             continue
         for profile in PROFILES:
             sources = [_relative(project, file), *_sources(project, doc, profile)]
-            needed = [str(node.value) for node in needs_of(doc).values()] if doc else []
+            needed = _needed(project, file, doc, profile) if doc else []
             needs = [f"artifacts/{need}/{profile}/done" for need in needed if valid_name(need)]
             target = f"artifacts/{name}/{profile}/done"
             look = [LOOK] if doc is not None and _reads_folders(project, doc) else []
@@ -112,6 +112,15 @@ def _written_out(project: Project, value: Any) -> Any:
     if isinstance(value, dict):
         return {key: _written_out(project, below) for key, below in value.items()}
     return [_written_out(project, below) for below in value] if isinstance(value, list) else value
+
+
+def _needed(project: Project, file: Path, full: Document, profile: str) -> list[str]:
+    """A profile may need other recipes than the recipe does."""
+    try:
+        doc = full if profile == "full" else compose(project, file, profile=profile)
+    except Refused:
+        return []
+    return [str(node.value) for node in needs_of(doc).values()]
 
 
 def _relative(project: Project, path: Path) -> str:

@@ -141,3 +141,12 @@ def test_documents_in_a_folder_are_looked_at_each_time(chained: Bench, invoke: I
     for name, again in (("folder", ["folder full"]), ("file", [])):
         assert make(chained, f"artifacts/{name}/full/done") == [f"{name} full"]
         assert make(chained, f"artifacts/{name}/full/done") == again
+
+
+def test_a_profile_may_need_other_recipes(bench: Bench, invoke: Invoke) -> None:
+    for name in ("large", "small"):
+        bench.write(name, HEADER + BODY)
+    bench.write("after", HEADER + BODY + "needs: {first: large}\nprofiles: {smoke: {needs: {first: small}}}\n")
+    lines = {line.partition(":")[0]: line.split() for line in invoke("graph").out.splitlines()}
+    needed = {p: [w for w in lines[f"artifacts/after/{p}/done"] if w.endswith("/done")] for p in ("full", "smoke")}
+    assert needed == {"full": ["artifacts/large/full/done"], "smoke": ["artifacts/small/smoke/done"]}

@@ -29,7 +29,10 @@ def test_every_smoke_run_is_as_planned(smoked: Smoke, recipe: str) -> None:
     run = smoked.run(recipe)
     said, found = run.record["predicted"], run.record["measured"]
     assert said["time.steps"] == found["time.steps"] == max_steps(run.path)
-    assert abs(said["host.ram_gib"] / found["host.ram_gib"] - 1) < 0.25
+    # what trains is planned: a server that a later step of the run starts has a plan of its own
+    ram = max(found["host.ranks_gib"]) if (run.path / "endpoint.json").exists() else found["host.ram_gib"]
+    # of the smallest, what the libraries take differs by as much as 0.2 GiB
+    assert abs(said["host.ram_gib"] - ram) < max(0.25 * ram, 0.2)
     assert abs(said["disk.gib"] / found["disk.gib"] - 1) < 0.15
     ranks = re.search(r"--nproc_per_node (\d+)", (run.path / "launch.sh").read_text())
     assert len(found["host.ranks_gib"]) == (int(ranks[1]) if ranks else 1)
