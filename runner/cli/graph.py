@@ -12,7 +12,7 @@ import click
 from runner.engines import jobs_dir, load_engine
 from runner.engines.environment import OWN, lock_file
 from runner.project import Project, find_project, shipped, valid_name
-from runner.recipe.compose import PROFILES, compose
+from runner.recipe.compose import PROFILES, in_profile, with_parents
 from runner.recipe.document import Document, walk
 from runner.recipe.graph import needs_of
 from runner.recipe.kinds import engine_of, kind_names, serves
@@ -41,15 +41,18 @@ def makefile(project: Project) -> str:
     names = {name: file for name, file in names.items() if valid_name(name)}  # make would read others as its own syntax
     for name, file in names.items():
         try:
-            doc: Document | None = compose(project, file)
+            read = with_parents(project, file)
+            docs = {profile: in_profile(read, profile) for profile in PROFILES}
         except Refused:
-            doc = None
+            docs = {}
+        doc = docs.get("full")
         if doc is not None and _serves(doc):
             lines += _served(name)
             continue
         for profile in PROFILES:
             sources = [_relative(project, file), *_sources(project, doc, profile)]
-            needed = _needed(project, file, doc, profile) if doc else []
+            # a profile may need other recipes than the recipe does
+            needed = [str(node.value) for node in needs_of(docs[profile]).values()] if docs else []
             needs = [f"artifacts/{need}/{profile}/done" for need in needed if valid_name(need)]
             target = f"artifacts/{name}/{profile}/done"
             look = [LOOK] if doc is not None and _reads_folders(project, doc) else []
@@ -112,15 +115,6 @@ def _written_out(project: Project, value: Any) -> Any:
     if isinstance(value, dict):
         return {key: _written_out(project, below) for key, below in value.items()}
     return [_written_out(project, below) for below in value] if isinstance(value, list) else value
-
-
-def _needed(project: Project, file: Path, full: Document, profile: str) -> list[str]:
-    """A profile may need other recipes than the recipe does."""
-    try:
-        doc = full if profile == "full" else compose(project, file, profile=profile)
-    except Refused:
-        return []
-    return [str(node.value) for node in needs_of(doc).values()]
 
 
 def _relative(project: Project, path: Path) -> str:

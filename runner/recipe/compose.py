@@ -22,8 +22,17 @@ def compose(project: Project, file: Path, *, profile: str = "full", sets: Sequen
 
     Raises Refused (R001 to R005, R013 for `extends`, R014 for `--set`).
     """
+    return in_profile(with_parents(project, file), profile, sets)
+
+
+def with_parents(project: Project, file: Path) -> Document:
+    """The recipe in `file` with its parents below it, its profiles not yet chosen from. Raises Refused."""
     doc = _with_parents(project, file, ())
-    doc = replace(doc, root=_with_needs_of_bases(project, doc))
+    return replace(doc, root=_with_needs_of_bases(project, doc))
+
+
+def in_profile(doc: Document, profile: str, sets: Sequence[str] = ()) -> Document:
+    """What `with_parents` gave, as it is in one profile. Raises Refused."""
     own = doc.keys.get("profiles")
     chosen = own.child(profile) if own is not None else None
     root = doc.root
