@@ -114,9 +114,8 @@ lock: $(RUNNER) ## runner/engines/locks from the extras in pyproject.toml
 readme: $(RUNNER) ## the generated parts of README.md, from the recipes and what their runs here recorded
 	@$(VENV)/bin/python -m runner.report.readme README.md
 
-diagnostics: $(RUNNER) ## docs/diagnostics.md, the long form of every code
-	@mkdir -p docs
-	@$(VENV)/bin/python -m runner.report.diagnostics docs/diagnostics.md
+diagnostics: $(RUNNER) ## data/diagnostics.md, the long form of every code
+	@$(VENV)/bin/python -m runner.report.diagnostics data/diagnostics.md
 
 fuzz: $(VENV)/.dev ## 200,000 damaged recipes through load, check, resolve and render; FUZZ=20000 for fewer, SEED=1 for others
 	@$(VENV)/bin/python -m tests.fuzz "$${FUZZ:-200000}" "$${SEED:-0}"

@@ -1,4 +1,4 @@
-"""Every diagnostic -> docs/diagnostics.md, by `python -m runner.report.diagnostics docs/diagnostics.md`."""
+"""Every diagnostic -> data/diagnostics.md, by `python -m runner.report.diagnostics data/diagnostics.md`."""
 
 from __future__ import annotations
 

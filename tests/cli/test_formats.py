@@ -118,4 +118,4 @@ def test_every_code_that_is_ever_told_is_explained(invoke: Invoke) -> None:
 
 
 def test_the_page_of_diagnostics_is_current() -> None:
-    assert Path(ROOT / "docs" / "diagnostics.md").read_text() == page(), "run `make diagnostics`"
+    assert Path(ROOT / "data" / "diagnostics.md").read_text() == page(), "run `make diagnostics`"
