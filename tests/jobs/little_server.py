@@ -24,8 +24,11 @@ parser.add_argument("--dies-after", type=float)
 parser.add_argument("--dies-at-start", action="store_true")
 parser.add_argument("--ignores-term", action="store_true")
 parser.add_argument("--helper", action="store_true")
+parser.add_argument("--tells", help="a variable that it writes to its log at the start and with each answer")
 options = parser.parse_args()
 served = under_way = 0
+if options.tells:
+    print("token", os.environ[options.tells], flush=True)
 KEY = os.environ.get("VLLM_API_KEY")
 
 

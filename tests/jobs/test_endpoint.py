@@ -44,6 +44,19 @@ def test_ready_then_stopped(endpoint: Endpoint) -> None:
     assert endpoint.left() == []
 
 
+def test_secrets_are_masked_while_it_serves_with_nobody_there(endpoint: Endpoint) -> None:
+    endpoint.variables["HF_TOKEN"] = secret = "planted-and-not-of-a-known-maker"
+    process = endpoint.start("--tells", "HF_TOKEN")
+    endpoint.ready()
+    log = endpoint.folder / "replica-0.log"
+    eventually(lambda: "token ***" in log.read_text())
+    assert secret not in log.read_text()
+    (endpoint.folder / "log.txt").write_text(f"unfinished {secret}")  # a line's end may never come
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(20) == 0
+    assert (endpoint.folder / "log.txt").read_text() == f"unfinished {'*' * len(secret)}"
+
+
 def test_a_request_under_way_is_answered_before_the_end(endpoint: Endpoint) -> None:
     process = endpoint.start("--answer", "1.5")
     endpoint.ready()

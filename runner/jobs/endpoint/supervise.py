@@ -16,6 +16,7 @@ from . import keys, processes
 from .child import Child
 from .drain import abandon, drain
 from .guard import Guard
+from .masking import Masking
 from .metrics import Poller
 from .signals import Signals
 from .spec import Problem, Server, Spec, reachable
@@ -36,6 +37,7 @@ class Supervisor:
         self.began = time.monotonic()
         self.key = keys.read_key(spec.key_file)
         keys.refuse_open(spec, self.key)
+        self.secrets = {**os.environ, keys.VARIABLE: self.key or ""}
         # from here on it is passed by name to those alone that need it
         os.environ.pop(keys.VARIABLE, None)
         self.replicas: list[Child] = []
@@ -46,6 +48,7 @@ class Supervisor:
     def run(self) -> int:
         """The exit code: the command's, 0 when stopped, 1 where the servers failed."""
         self.guard = Guard()
+        masking = Masking(Path(), self.secrets)
         error, code, poller = "", 0, None
         try:
             self._start()
@@ -62,6 +65,7 @@ class Supervisor:
                 poller.stopped.set()
             self._stop(error)
             self.guard.close()
+            masking.close()
         if error:
             raise Problem(error)
         return code

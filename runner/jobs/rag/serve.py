@@ -7,6 +7,7 @@ import argparse
 import asyncio
 import dataclasses
 import logging
+import os
 import socket
 import sys
 from collections.abc import Callable
@@ -27,6 +28,7 @@ from .retrieve import Retriever
 from .service.app import Service, make_app
 from .service.doors import Doors
 from .service.key import read_key, refuse_open
+from .service.masking import Masking
 from .service.telemetry import trace_to
 from .service.uploads import Ingest, keep
 from .types import Problem, Store, Unavailable
@@ -50,6 +52,7 @@ def main(argv: list[str]) -> int:
     refuse_open(told["host"], key)
     listening = _listen(told["host"], int(told["port"]))
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    masking = Masking(Path(), {**os.environ, "RAG_KEY": key or ""})
     with ThreadPoolExecutor(int(told["max_concurrent"]), thread_name_prefix="work") as workers:
         embedder = open_embedder(config)
         pipeline = open_pipeline(config, embedder, workers)
@@ -57,6 +60,7 @@ def main(argv: list[str]) -> int:
             asyncio.run(_serve(pipeline, embedder, key, listening))
         finally:
             pipeline.store.close()
+            masking.close()
     return 0
 
 
