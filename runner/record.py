@@ -223,6 +223,8 @@ def read_metrics(run: Path, start: int = 0) -> tuple[list[dict[str, Any]], int]:
     file = run / METRICS
     try:
         with file.open("rb") as stream:
+            # shorter than it was: somebody has put another in its place
+            start = start if start <= stream.seek(0, 2) else 0
             stream.seek(start)
             block = stream.read()
     except OSError:

@@ -14,7 +14,7 @@ import click
 from runner.engines import Step
 from runner.engines.environment import Environment
 from runner.engines.environment import Progress as BuildProgress
-from runner.launch.local import Progress
+from runner.launch.follow import Progress
 from runner.recipe.resolve import Recipe
 
 # a plain line for every tenth of the steps, and at least this often while something moves
