@@ -15,6 +15,7 @@ from runner import __version__
 from runner.diagnostics import Diagnostic, Span
 from runner.engines import environments_of, load_engine
 from runner.engines.environment import environment
+from runner.launch.ended import before, failure_of, last_error
 from runner.launch.fitness import check_machine
 from runner.launch.local import Ended, Progress, launch
 from runner.launch.measured import measured, one_line, scaling
@@ -25,7 +26,6 @@ from runner.recipe.load import Refused
 from runner.recipe.resolve import Recipe
 from runner.record import (
     FORMAT,
-    LOG,
     RECORD,
     Run,
     describe_outputs,
@@ -41,10 +41,8 @@ from runner.record import (
     write_files,
     write_json,
 )
-from runner.redact import redact
 from runner.render import render
 
-LOG_TAIL = 64 * 1024
 # trials are kept apart from runs, below this folder of artifacts/
 PROBES = ".probes"
 
@@ -67,7 +65,8 @@ class Prepared:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """`status` is finished, failed or interrupted; `part` the step of launch.sh that it came to."""
+    """`status` is finished, failed or interrupted; `part` the step of launch.sh that it came to; `failure` as run.json
+    has it, where it is one we know."""
 
     run: Path
     status: str
@@ -79,6 +78,7 @@ class Outcome:
     error: str
     measured: dict[str, Any] = field(default_factory=dict)
     comparison: str = ""
+    failure: dict[str, Any] | None = None
 
 
 def refuse_machine(project: Project, recipe: Recipe) -> None:
@@ -166,6 +166,7 @@ def _execute(
     record |= {"planned": planned(recipe), "predicted": predicted}
     write_json(run / RECORD, record)
     parts: list[str] = []
+    was = before(run)
 
     def follow(progress: Progress) -> None:
         if not parts or parts[-1] != progress.part:
@@ -184,6 +185,8 @@ def _execute(
     outcome = _judge(recipe, run, ended, parts[-1] if parts else "start", metrics)
     found = measured(recipe, run, ended, metrics)
     outcome = replace(outcome, measured=found, comparison=one_line(predicted, found))
+    if outcome.status == "failed":
+        outcome = replace(outcome, failure=failure_of(run, ended.code, was))
     record.update(
         status=outcome.status,
         finished=now(),
@@ -194,7 +197,9 @@ def _execute(
         scaling=scaling(recipe, found, metrics),
         metrics=metrics,
         outputs=outcome.outputs,
+        part=outcome.part,
         error=outcome.error or None,
+        failure=outcome.failure,
     )
     write_json(run / RECORD, record)
     if outcome.status == "finished" and prepared.as_written:
@@ -258,17 +263,6 @@ def _judge(recipe: Recipe, run: Path, ended: Ended, part: str, metrics: dict[str
         if missing:
             status, error = "failed", f"it ended well but left nothing in {', '.join(missing)}"
     return Outcome(run, status, ended.code, part, ended.seconds, outputs, headline(metrics), error)
-
-
-def last_error(recipe: Recipe, run: Path) -> str:
-    """The engine's own last error, or the last line it wrote."""
-    with (run / LOG).open("rb") as log:
-        log.seek(0, 2)
-        log.seek(max(0, log.tell() - LOG_TAIL))
-        tail = log.read().decode("utf-8", "replace")
-    said = load_engine(recipe.engine).failure(tail)
-    lines = [line.strip() for line in tail.splitlines() if line.strip()]
-    return redact((said or (lines[-1] if lines else "it wrote nothing"))[:400])
 
 
 def headline(metrics: dict[str, Any]) -> str:
