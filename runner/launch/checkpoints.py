@@ -50,7 +50,7 @@ def checkpoints(run: Path, *, weights_only: bool = False) -> list[Checkpoint]:
     """All of a run, newest first in each of its output folders. `weights_only` for a recipe with `save_only_model`,
     whose checkpoints have no optimizer."""
     pipeline = (run / "pipeline.json").is_file()
-    found = []
+    found: list[Checkpoint] = []
     for output in _outputs(run):
         there = [(path, int(path.name.removeprefix(PREFIX))) for path in output.glob(f"{PREFIX}*") if _numbered(path)]
         usual: set[str] = set()
@@ -88,21 +88,25 @@ def put_aside(run: Path, *, weights_only: bool = False) -> list[str]:
     return told + remove_replaced(run, whole)
 
 
-def remove_replaced(run: Path, whole: list[Checkpoint]) -> list[str]:
-    """Of what was set aside, that which a whole checkpoint of the same step or a later one has replaced."""
+def remove_replaced(run: Path, whole: list[Checkpoint], *, finished: bool = False) -> list[str]:
+    """Of what was set aside, that which a whole checkpoint of the same step or a later one has replaced; all of it once
+    the run has `finished`, and its model is there."""
     told = []
     for output in _outputs(run):
         best = max((c.step for c in whole if c.path.parent == output), default=-1)
         for aside in sorted(output.glob(f"{TORN}{PREFIX}*")):
             step = re.match(rf"{TORN}{PREFIX}(\d+)", aside.name)
-            if step is not None and int(step[1]) <= best:
+            if finished or (step is not None and int(step[1]) <= best):
                 shutil.rmtree(aside, ignore_errors=True)
-                told.append(f"{output.name}/{aside.name} is removed: {PREFIX}{best} has replaced it")
+                by = "the finished model" if finished else f"{PREFIX}{best}"
+                told.append(f"{output.name}/{aside.name} is removed: {by} has replaced it")
     return told
 
 
 def _outputs(run: Path) -> list[Path]:
-    return sorted({path.parent for path in run.glob(f"*/*{PREFIX}*")} | {path.parent for path in run.glob(f"*/{STATE}")})
+    return sorted(
+        {path.parent for path in run.glob(f"*/*{PREFIX}*")} | {path.parent for path in run.glob(f"*/{STATE}")}
+    )
 
 
 def _numbered(path: Path) -> bool:
@@ -128,7 +132,7 @@ def _torn_trainer(path: Path, step: int, weights_only: bool) -> str:
         return f"{STATE} is not there" if state is None else f"{STATE} can't be read"
     if state.get("global_step") != step:
         return f"{STATE} is of step {state.get('global_step')}"
-    wanted = [("weights", _WEIGHTS)]
+    wanted: list[tuple[str, tuple[str, ...]]] = [("weights", _WEIGHTS)]
     if not weights_only:
         wanted += [("optimizer", _OPTIMIZER), ("state of random numbers", _RANDOM)]
     for what, patterns in wanted:
@@ -186,7 +190,9 @@ def _torn_grid(path: Path) -> str:
         if found:
             shards.setdefault(found["what"], set()).add((int(found["data"]), int(found["model"])))
     every = set().union(*shards.values())
-    ranks = product(range(max((d for d, _ in every), default=-1) + 1), range(max((m for _, m in every), default=-1) + 1))
+    ranks = product(
+        range(max((d for d, _ in every), default=-1) + 1), range(max((m for _, m in every), default=-1) + 1)
+    )
     for data, model in ranks:
         for what in sorted(shards):
             if (data, model) not in shards[what]:

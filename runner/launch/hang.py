@@ -13,8 +13,8 @@ from runner.launch.follow import Follower
 from runner.record import now
 
 STACKS = "stacks.txt"
-# without a limit in the recipe: this many times the longest that a report of steps has taken to come (an evaluation or
-# a checkpoint between two of them counts in), and never less than half an hour, which is three times NCCL's own patience
+# without a limit in the recipe: this many times the longest that a report of steps has taken to come (evaluations and
+# checkpoints between them count in), and never less than half an hour, which is three times NCCL's own patience
 TIMES = 10.0
 FLOOR_S = 1800.0
 # for the stacks of one process
@@ -24,8 +24,8 @@ SPY_S = 20.0
 def silent_s(follower: Follower, limit_s: float | None) -> float | None:
     """How long a hung run has been silent, in seconds; None for one that isn't hung.
 
-    A word in the log is a sign of life as a step is: an evaluation of an hour shows its bar there. With `limit_s` of the
-    recipe this holds from the start of the run to its end, and 0 turns it off; without, only between its steps.
+    A word in the log is a sign of life as a step is: an evaluation of an hour shows its bar there. With `limit_s`, the
+    recipe's, this holds from the start of the run to its end, and 0 turns it off; without, only between its steps.
     """
     silent = time.monotonic() - follower.heard
     if limit_s is not None:

@@ -35,8 +35,8 @@ LATE_S = 5.0
 @dataclass(frozen=True, slots=True)
 class Ended:
     """How it ended: exit code, seconds of each part of launch.sh, and memory in GiB: the most that one process had
-    resident, and the most that all had together in each part (empty where the system does not tell). What it said begins
-    at byte `log_start` of log.txt. `silent_s` is how long a run that hung and was ended for it had said nothing."""
+    resident, and the most that all had together in each part (empty where the system does not tell). `silent_s` is how
+    long a run that hung and was ended for it had said nothing."""
 
     code: int
     interrupted: bool
@@ -44,7 +44,6 @@ class Ended:
     parts: dict[str, float]
     peak_rss_gib: float
     resident_gib: dict[str, float]
-    log_start: int = 0
     silent_s: float | None = None
 
 
@@ -96,7 +95,6 @@ def launch(
         parts=follower.durations(seconds),
         peak_rss_gib=usage.ru_maxrss / 1024**2,
         resident_gib={part: held / 1024**3 for part, held in resident.peaks.items()},
-        log_start=follower.log_start,
         silent_s=silent,
     )
 

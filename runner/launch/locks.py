@@ -13,7 +13,7 @@ import socket
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from runner.diagnostics import Diagnostic, Span
@@ -70,12 +70,22 @@ def held(file: Path, holder: Holder, refusal: Callable[[str], Refused], waiting:
                 raise refusal(who)
             waiting(who, time.monotonic() - began)
             time.sleep(POLL_S)
-        with suppress(OSError):  # a full disk takes the word, not the lock
-            os.ftruncate(lock, 0)
-            os.pwrite(lock, json.dumps(asdict(holder)).encode(), 0)
+        _say(lock, holder)
         yield lock
     finally:
         os.close(lock)
+
+
+def _say(lock: int, holder: Holder) -> None:
+    with suppress(OSError):  # a full disk takes the word, not the lock
+        os.ftruncate(lock, 0)
+        os.pwrite(lock, json.dumps(asdict(holder)).encode(), 0)
+
+
+def hand_over(locks: list[int], recipe: str, pid: int) -> None:
+    """Have locks that a child has inherited say that it holds them."""
+    for lock in locks:
+        _say(lock, replace(us(recipe), pid=pid))
 
 
 def _taken(lock: int) -> bool:
