@@ -26,9 +26,9 @@ def marked(mark: str, *others: int) -> list[int]:
     for entry in Path("/proc").glob("[0-9]*/environ"):
         pid = int(entry.parent.name)
         with suppress(OSError, IndexError):
-            if mark.encode() in entry.read_bytes().split(b"\0") and pid not in (os.getpid(), *others):
-                if alive(pid):
-                    found.append(pid)
+            mine = mark.encode() in entry.read_bytes().split(b"\0")
+            if mine and pid not in (os.getpid(), *others) and alive(pid):
+                found.append(pid)
     return found
 
 
