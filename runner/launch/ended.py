@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,12 +34,14 @@ def before(run: Path) -> Before:
     return Before(log.stat().st_size if log.is_file() else 0, oom_kills())
 
 
-def failure_of(run: Path, code: int, was: Before) -> dict[str, Any] | None:
+def failure_of(run: Path, code: int, was: Before, also: Collection[str] = ()) -> dict[str, Any] | None:
     """What goes into run.json as `failure`: `name` and `title` of the known failure, the `line` of log.txt that says
-    it, from 1 on (None where other evidence does), whether a `retry` may do better. None where it is none we know."""
+    it, from 1 on (None where other evidence does), whether a `retry` may do better, and whether the kernel killed for
+    memory. None where it is none we know. `also` is evidence that the caller has."""
     text, skipped = attempt(run / LOG, was.log_bytes)
-    found = find(text, exit_code=code, evidence=evidence(run, code, text, was))
-    return as_record(found, skipped) if found is not None else None
+    known = {*evidence(run, code, text, was), *also}
+    found = find(text, exit_code=code, evidence=known)
+    return as_record(found, skipped) | {"oom_kill": "oom_kill" in known} if found is not None else None
 
 
 def as_record(found: Found, lines_before: int = 0) -> dict[str, Any]:

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from runner.launch.local import Progress, launch
+from runner.launch.follow import Progress
+from runner.launch.local import launch
 from tests.conftest import ROOT
 
 SLEEPER = "import time; time.sleep(120)"
