@@ -145,7 +145,7 @@ def tell_failure(outcome: Outcome, name: str) -> None:
         told.append(f"what: {outcome.failure['title']}")
         told += _causes(outcome.run)
         line = f":{outcome.failure['line']}" if outcome.failure["line"] else ""
-    told += [f"log: {where}/log.txt{line}", f"`runner why {where}` shows it again, and the lines of the log"]
+    told += [f"log: {where}/log.txt{line}", f"`runner why {name}` shows it again, with the lines of the log"]
     for words in told:
         click.echo(f"  = {words}", err=True)
 

@@ -39,8 +39,7 @@ def page(a: Account, ink: Ink) -> list[str]:
     if a.excerpt:
         lines += ["", *_log(a, ink)]
     if a.status in ("failed", "killed", "interrupted"):
-        words = "to go on from its newest checkpoint" if a.status != "failed" else "once that is mended"
-        lines += ["", *_row("go on", f"{a.go_on}  ({words})", ink, "yes")]
+        lines += ["", *_row("go on", f"{a.go_on}  ({_when(a)})", ink, "yes")]
     return lines
 
 
@@ -63,6 +62,12 @@ def _head(a: Account, ink: Ink) -> str:
     took = f", after {_seconds(float(record['seconds']))}" if record.get("seconds") else ""
     name = ink.paint(f"{a.recipe} ({a.profile})", "bold")
     return f"{name} {ink.paint(words, style)}{where}{code}{took}; {when} UTC, run {a.run.id}"
+
+
+def _when(a: Account) -> str:
+    if a.status != "failed":
+        return "goes on from its newest checkpoint"
+    return "it may do better now" if a.failure is not None and a.failure.retry else "once that is mended"
 
 
 def _what(a: Account, ink: Ink) -> Iterator[str]:
