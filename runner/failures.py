@@ -18,16 +18,17 @@ EVIDENCE = ("oom_kill", "not_finite", "loss_spike", "hung", "interrupted")
 # of a log's end: an engine of many ranks repeats its error in each
 TAIL = 256 * 1024
 _KNOWN = {
-    "name", "title", "patterns", "cause", "knob", "retry", "rank", "exit_codes", "evidence", "produced", "source",
-    "excerpt",
+    "name", "title", "patterns", "cause", "knob", "retry", "rank", "exit_codes", "evidence", "plan", "produced",
+    "source", "excerpt",
 }  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
 class Failure:
     """One file of data/failures. `rank` 1 is a cause, 2 what a cause elsewhere leads to (a collective that waits for a
-    dead rank), 3 no more than how a process ended. `retry`: the same run may do better a second time. An `excerpt` is
-    of a log that we produced, or, where `produced` is false, of the public `source`."""
+    dead rank), 3 no more than how a process ended. `retry`: the same run may do better a second time. `plan` is what
+    ran short, as a plan knows it: `gpu`, `host` or `disk`. An `excerpt` is of a log that we produced, or, where
+    `produced` is false, as the public `source` has it."""
 
     name: str
     title: str
@@ -39,6 +40,7 @@ class Failure:
     rank: int = 1
     exit_codes: tuple[int, ...] = ()
     evidence: tuple[str, ...] = ()
+    plan: str = ""
     produced: bool = True
     source: str = ""
 
@@ -109,6 +111,7 @@ def read_failure(file: Path) -> Failure:
         rank=told.get("rank", 1),
         exit_codes=tuple(told.get("exit_codes", ())),
         evidence=tuple(told.get("evidence", ())),
+        plan=told.get("plan", ""),
         produced=told.get("produced", True),
         source=told.get("source", ""),
     )

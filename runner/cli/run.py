@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import click
 
@@ -18,11 +19,11 @@ from runner.launch.sandbox import refuse_sandbox
 from runner.launch.shards import refuse_shards
 from runner.launch.supervise import Prepared, execute, prepare, refuse_machine
 from runner.plan.types import Plan
-from runner.project import Project
+from runner.project import Project, find_project
 from runner.recipe.kinds import serves
 from runner.recipe.load import Refused
 from runner.recipe.resolve import Recipe, refuse_missing
-from runner.record import latest
+from runner.record import latest, read_run
 
 
 @click.command()
@@ -132,10 +133,26 @@ def _tell(outcome: Outcome, name: str) -> None:
 
 
 def tell_failure(outcome: Outcome, name: str) -> None:
+    """What the engine said, and of a failure that we know the cause, the knob and what the plan says of it."""
     where = shown_path(str(outcome.run))
     if outcome.status == "interrupted":
         click.echo(f"{name}: interrupted; run it again to go on from the newest checkpoint", err=True)
-    else:
-        click.echo(f"error: {name}: the engine failed in step `{outcome.part}` (exit code {outcome.code})", err=True)
-        click.echo(f"  = {outcome.error}", err=True)
-        click.echo(f"  = log: {where}/log.txt", err=True)
+        return
+    click.echo(f"error: {name}: the engine failed in step `{outcome.part}` (exit code {outcome.code})", err=True)
+    told = [outcome.error]
+    line = ""
+    if outcome.failure is not None:
+        told.append(f"what: {outcome.failure['title']}")
+        told += _causes(outcome.run)
+        line = f":{outcome.failure['line']}" if outcome.failure["line"] else ""
+    told += [f"log: {where}/log.txt{line}", f"`runner why {name}` shows it again, with the lines of the log"]
+    for words in told:
+        click.echo(f"  = {words}", err=True)
+
+
+def _causes(folder: Path) -> list[str]:
+    from runner.report.why import account_of  # much to import, for a run that fails
+    from runner.report.why_text import brief
+
+    run = read_run(folder)
+    return brief(account_of(find_project(), run)) if run is not None else []

@@ -32,8 +32,8 @@ class WentWrong:
 
 
 def went_wrong(rows: Iterable[dict[str, Any]]) -> WentWrong | None:
-    """The first report with a number that is none, else the jump from which the loss did not come back; None of a run
-    whose loss did neither. `rows` are those of metrics.jsonl in order; a run that went on from a checkpoint reports a
+    """The report from which on numbers are none, else the jump from which the loss did not come back; None where it is
+    neither. `rows` are those of metrics.jsonl in order; a run that went on from a checkpoint reports a
     step again, and the later report counts."""
     steps: dict[int, dict[str, Any]] = {}
     for row in rows:
@@ -44,11 +44,11 @@ def went_wrong(rows: Iterable[dict[str, Any]]) -> WentWrong | None:
 
 
 def _not_finite(told: list[dict[str, Any]]) -> WentWrong | None:
-    for i, row in enumerate(told):
-        found = [value for key in ("loss", "grad_norm") if (value := _number(row, key)) is not None]
-        if not all(map(math.isfinite, found)):
-            return _story("not_finite", told, i)
-    return None
+    """A single overflow is no more than a step that fp16's loss scale skips: it counts from where none is better."""
+    first = len(told)
+    while first and not all(math.isfinite(_number(told[first - 1], key) or 0.0) for key in ("loss", "grad_norm")):
+        first -= 1
+    return _story("not_finite", told, first) if first < len(told) else None
 
 
 def _spike(told: list[dict[str, Any]]) -> WentWrong | None:
