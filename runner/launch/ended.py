@@ -36,12 +36,12 @@ def before(run: Path) -> Before:
 
 def failure_of(run: Path, code: int, was: Before, also: Collection[str] = ()) -> dict[str, Any] | None:
     """What goes into run.json as `failure`: `name` and `title` of the known failure, the `line` of log.txt that says
-    it, from 1 on (None where other evidence does), whether a `retry` may do better, and whether the kernel killed for
-    memory. None where it is none we know. `also` is evidence that the caller has."""
+    it, from 1 on (None where other evidence does), whether a `retry` may do better. None where it is
+    none we know. `also` is evidence that the caller has."""
     text, skipped = attempt(run / LOG, was.log_bytes)
     known = {*evidence(run, code, text, was), *also}
     found = find(text, exit_code=code, evidence=known)
-    return as_record(found, skipped) | {"oom_kill": "oom_kill" in known} if found is not None else None
+    return as_record(found, skipped) if found is not None else None
 
 
 def as_record(found: Found, lines_before: int = 0) -> dict[str, Any]:
