@@ -1,4 +1,4 @@
-"""The table of faults that runs survive, out of the tests that inject them: each says so itself, by its mark `fault`."""
+"""The table of faults that runs survive, out of the tests that inject them: each says so by its mark `fault`."""
 
 from __future__ import annotations
 

@@ -5,6 +5,7 @@ The runs that nothing happens to are those that `smoked` has made, where it has.
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -14,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+from runner.engines import jobs_dir
 from runner.engines.environment import Environment
 from runner.launch.checkpoints import checkpoints
 from runner.launch.guard import alive
@@ -168,3 +170,17 @@ def test_axolotl_goes_on_to_the_same_end(scratch: Smoke, axolotl: Environment) -
     assert losses(run.path) == losses(unbroken.path)
     weights = "output/adapter_model.safetensors"
     assert file_hash(run.path / weights) == file_hash(unbroken.path / weights)
+
+
+@pytest.mark.fault("power lost after an older checkpoint was removed", "the newest, which was on the disk before")
+@pytest.mark.fault("the clock is set back while a run trains", "the checkpoint of the most steps")
+def test_an_older_checkpoint_goes_when_the_newest_is_on_the_disk(axolotl: Environment, tmp_path: Path) -> None:
+    worker = Path(__file__).with_name("rotation_worker.py")
+    env = {**os.environ, "PYTHONPATH": str(jobs_dir())}
+    done = subprocess.run(
+        [axolotl.path / "bin" / "python", worker], cwd=tmp_path, env=env, capture_output=True, text=True, timeout=300
+    )
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    flushed = ["output", "output/checkpoint-15", "output/checkpoint-15/model.safetensors"]
+    assert found == {"removed": [["checkpoint-5", flushed], ["checkpoint-10", flushed]], "left": ["checkpoint-15"]}
