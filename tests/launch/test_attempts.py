@@ -96,7 +96,7 @@ def test_what_would_fail_again_is_not(bench: Bench, monkeypatch: pytest.MonkeyPa
 @pytest.mark.fault("a hang, with `max_restarts`", "ended, and gone on from the newest whole checkpoint")
 def test_a_hang_is_tried_again(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     script = f"if [ -e once ]; then {WELL} exit 0; fi\ntouch once\nsleep 100\n"
-    ran = Ran(bench, monkeypatch, script, "max_restarts: 1\nhang_timeout_s: 1\n")
+    ran = Ran(bench, monkeypatch, script, "max_restarts: 1\nhang_timeout_s: 0.1\n")
     assert ran.go().status == "finished"
     first, second = ran.record["attempts"]
     assert (first["failure"], second["status"]) == ("hung", "finished")
