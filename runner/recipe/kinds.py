@@ -64,4 +64,4 @@ def header_keys() -> frozenset[str]:
     import yaml
 
     given = yaml.safe_load((shipped("data") / "keys" / "header.yaml").read_text())
-    return frozenset(given["common"]) | frozenset(given["own"])
+    return frozenset(given["common"]) | frozenset(given["runs"]) | frozenset(given["own"])

@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from runner.cli.probe import probe_settings
-from runner.launch.supervise import Outcome, Prepared, prepare_probe
+from runner.launch.outcome import Outcome
+from runner.launch.supervise import Prepared, prepare_probe
 from runner.plan.types import Plan
 from runner.project import Project
 from runner.recipe.compose import compose

@@ -1,0 +1,111 @@
+"""How a run ended -> the `failure` of its record: what its log says, its metrics, and the kernel."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from runner.engines import load_engine
+from runner.failures import TAIL, Found, find
+from runner.launch.losses import went_wrong
+from runner.recipe.resolve import Recipe
+from runner.record import LOG, read_metrics
+from runner.redact import redact
+
+LOG_TAIL = 64 * 1024
+# exit codes that SIGKILL leaves: a shell's, and subprocess's
+KILLED = (137, -9)
+
+
+@dataclass(frozen=True, slots=True)
+class Before:
+    """What must be known before a run starts, to tell afterwards what came of it."""
+
+    log_bytes: int
+    oom_kills: int
+
+
+def before(run: Path) -> Before:
+    log = run / LOG
+    return Before(log.stat().st_size if log.is_file() else 0, oom_kills())
+
+
+def failure_of(run: Path, code: int, was: Before, also: Collection[str] = ()) -> dict[str, Any] | None:
+    """What goes into run.json as `failure`: `name` and `title` of the known failure, the `line` of log.txt that says
+    it, from 1 on (None where other evidence does), whether a `retry` may do better. None where it is
+    none we know. `also` is evidence that the caller has."""
+    text, skipped = attempt(run / LOG, was.log_bytes)
+    known = {*evidence(run, code, text, was), *also}
+    found = find(text, exit_code=code, evidence=known)
+    return as_record(found, skipped) if found is not None else None
+
+
+def as_record(found: Found, lines_before: int = 0) -> dict[str, Any]:
+    line = None if found.line is None else lines_before + found.line + 1
+    return {"name": found.failure.name, "title": found.failure.title, "line": line, "retry": found.failure.retry}
+
+
+def evidence(run: Path, code: int, text: str, was: Before) -> set[str]:
+    """The kernel's count is of the whole machine: that it ended something for memory says why a process of ours was
+    killed, and nothing where none was."""
+    found = {story.how} if (story := went_wrong(read_metrics(run)[0])) is not None else set()
+    if oom_kills() > was.oom_kills:
+        ours = find(text, exit_code=code)
+        if code in KILLED or (ours is not None and any(c in ours.failure.exit_codes for c in KILLED)):
+            found.add("oom_kill")
+    return found
+
+
+def attempt(log: Path, start: int = 0) -> tuple[str, int]:
+    """The end of a log, as far as it was written after byte `start`, and the lines of it that stand before."""
+    with suppress(OSError), log.open("rb") as stream:
+        stream.seek(0, 2)
+        start = max(start, stream.tell() - TAIL)
+        stream.seek(0)
+        lines = sum(block.count(b"\n") for block in _blocks(stream, start))
+        return stream.read().decode("utf-8", "replace"), lines
+    return "", 0
+
+
+def _blocks(stream: Any, size: int) -> Any:
+    while size > 0 and (block := stream.read(min(size, 1 << 20))):
+        size -= len(block)
+        yield block
+
+
+def last_error(recipe: Recipe, run: Path) -> str:
+    """The engine's own last error, or the last line it wrote."""
+    with (run / LOG).open("rb") as log:
+        log.seek(0, 2)
+        log.seek(max(0, log.tell() - LOG_TAIL))
+        tail = log.read().decode("utf-8", "replace")
+    said = load_engine(recipe.engine).failure(tail)
+    lines = [line.strip() for line in tail.splitlines() if line.strip()]
+    return redact((said or (lines[-1] if lines else "it wrote nothing"))[:400])
+
+
+def oom_kills() -> int:
+    """Processes that the kernel has ended for want of memory since it started, of the whole machine; where it keeps no
+    such count (before Linux 4.13), those of our own control group."""
+    for file in (Path("/proc/vmstat"), *_control_group()):
+        with suppress(OSError):
+            if counted := re.search(r"^oom_kill (\d+)$", file.read_text(), re.MULTILINE):
+                return int(counted[1])
+    return 0
+
+
+def _control_group() -> list[Path]:
+    """Where the kernel counts for us: `memory.events` of version 2, `memory.oom_control` of version 1."""
+    found = []
+    with suppress(OSError):
+        for line in Path("/proc/self/cgroup").read_text().splitlines():
+            _, controllers, place = line.split(":", 2)
+            if not controllers:
+                found.append(Path(f"/sys/fs/cgroup{place}/memory.events"))
+            elif "memory" in controllers.split(","):
+                found.append(Path(f"/sys/fs/cgroup/memory{place}/memory.oom_control"))
+    return found

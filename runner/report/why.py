@@ -1,0 +1,173 @@
+"""A run's directory -> the account of how it ended: what happened, the likely cause, the knob, and how to go on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from runner.failures import Failure, Found, by_name, find
+from runner.launch.ended import attempt
+from runner.launch.endpoints import look
+from runner.launch.local import marked
+from runner.launch.losses import WentWrong, went_wrong
+from runner.project import Project
+from runner.recipe.kinds import kind_names, serves
+from runner.record import LOG, Run, read_metrics, read_run, runs
+from runner.report.log_lines import Line, excerpt_of
+from runner.report.why_plan import Short, short_of
+
+# a sweep's directory has it, whose children are runs of their own
+POINTS = "points.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """`status` is the record's, or `killed` where it says that it runs and nothing of it does. `failure` is None of
+    one that did not fail, and of one that failed in a way that we don't know; `said` is then the engine's last error.
+    `excerpt` are lines of `log` around the one that tells, `line` (from 1 on). `children` are those of a sweep that
+    did not finish. `go_on` is what to type next, once the cause is mended."""
+
+    run: Run
+    status: str
+    failure: Failure | None
+    said: str
+    log: Path
+    line: int | None
+    excerpt: tuple[Line, ...]
+    loss: WentWrong | None
+    short: Short | None
+    children: tuple[Account, ...]
+    go_on: str
+
+    @property
+    def recipe(self) -> str:
+        return str(self.run.record.get("recipe", ""))
+
+    @property
+    def profile(self) -> str:
+        return str(self.run.record.get("profile", "full"))
+
+    @property
+    def failed(self) -> bool:
+        return self.status in ("failed", "killed")
+
+
+def account_of(project: Project, run: Run) -> Account:
+    status, said = _status(run)
+    log, found, before = _found(run) if status in ("failed", "killed") else (run.path / LOG, None, 0)
+    failure = found.failure if found is not None else None
+    line = before + found.line + 1 if found is not None and found.line is not None else None
+    return Account(
+        run=run,
+        status=status,
+        failure=failure,
+        said=said or str(run.record.get("error") or ""),
+        log=log,
+        line=line,
+        excerpt=excerpt_of(log, line) if status in ("failed", "killed") else (),
+        loss=went_wrong(read_metrics(run.path)[0]),
+        short=short_of(project, run, failure.plan) if failure is not None and failure.plan else None,
+        children=tuple(_children(project, run)) if status != "finished" else (),
+        go_on=_go_on(project, run),
+    )
+
+
+def _status(run: Run) -> tuple[str, str]:
+    """And what an endpoint says of its own end."""
+    if run.record.get("kind") in kind_names() and serves(str(run.record["kind"])):
+        endpoint = look(run.path)
+        status = "running" if endpoint.alive else "killed" if endpoint.status == "died" else endpoint.status
+        return status, endpoint.error
+    if run.status == "running" and not marked(run.path):
+        return "killed", ""
+    return run.status, ""
+
+
+def _found(run: Run) -> tuple[Path, Found | None, int]:
+    """The log that tells, what it tells, and how many of its lines stand before the text that was searched. A server's
+    log goes before the run's own, which repeats what servers say."""
+    known: dict[str, Any] = run.record.get("failure") or {}
+    failure = by_name(str(known.get("name")))
+    line = _line_of(run.path / LOG, known.get("line") or 0)
+    if failure is not None and any(pattern.search(line) for pattern in failure.patterns):
+        return run.path / LOG, Found(failure, known["line"] - 1, line), 0
+    code = run.record.get("exit_code")
+    story = went_wrong(read_metrics(run.path)[0])
+    evidence = {story.how} if story is not None else set()
+    best: tuple[Path, Found | None, int] = (run.path / LOG, None, 0)
+    for log in [*sorted(run.path.glob("*.log")), run.path / LOG]:
+        text, before = attempt(log)
+        found = find(text, exit_code=code if log.name == LOG else None, evidence=evidence if log.name == LOG else ())
+        if found is not None and (best[1] is None or found.failure.rank < best[1].failure.rank):
+            best = log, found, before
+    return best if best[1] is not None or failure is None else (run.path / LOG, Found(failure), 0)
+
+
+def _line_of(log: Path, number: int) -> str:
+    try:
+        with log.open(errors="replace") as stream:
+            return next((line for n, line in enumerate(stream, 1) if n == number), "")
+    except OSError:
+        return ""
+
+
+def _children(project: Project, run: Run) -> Iterator[Account]:
+    """The newest run of each child that did not finish, without its plan."""
+    if not (run.path / POINTS).is_file():
+        return
+    profile = str(run.record.get("profile"))
+    folder = project.artifacts / str(run.record.get("recipe"))
+    for below in sorted(folder.glob(f"*/{profile}")):
+        newest = next(iter(runs(project, str(below.parent.relative_to(project.artifacts)), profile)), None)
+        if newest is not None and newest.status != "finished":
+            yield replace(account_of(project, newest), short=None)
+
+
+def _go_on(project: Project, run: Run) -> str:
+    """A run of the unchanged recipe goes on from its newest checkpoint; a sweep with its unfinished children."""
+    name, profile, kind = (str(run.record.get(key, "")) for key in ("recipe", "profile", "kind"))
+    word = f" PROFILE={profile}" if profile != "full" else ""
+    if kind in kind_names() and serves(kind):
+        return f"make serve MODEL={name.removeprefix('serve/')}{word}"
+    parent = name.rpartition("/")[0]
+    if not project.recipe_file(name).is_file() and project.recipe_file(parent).is_file():
+        name = parent  # of a sweep, whose children have no file
+    if run.record.get("as_written") is False:
+        return f"runner run {name}{f' --profile {profile}' if word else ''} --set ... (as it was run)"
+    return f"make recipe R={name}{word}"
+
+
+# --- which run is meant ---
+
+
+def newest_failed(project: Project, profile: str | None = None) -> Run | None:
+    """Of all recipes, the one that was started last among those that failed or were interrupted."""
+    for folder in sorted(_run_folders(project.artifacts), key=lambda f: f.name, reverse=True):
+        if profile is not None and folder.parent.name != profile:
+            continue
+        run = read_run(folder)
+        if run is not None and (run.status in ("failed", "interrupted") or _status(run)[0] == "killed"):
+            return run
+    return None
+
+
+def newest_of(project: Project, recipe: str, profile: str | None = None) -> Run | None:
+    """The newest run of a recipe, in a profile or in any."""
+    profiles = [profile] if profile is not None else ["full", "smoke"]
+    found = [run for each in profiles for run in runs(project, recipe, each)[:1]]
+    return max(found, key=lambda run: run.id, default=None)
+
+
+def _run_folders(folder: Path) -> Iterator[Path]:
+    """Folders that are named by a time; what a run left below its own is not looked into."""
+    try:
+        below = [entry for entry in folder.iterdir() if entry.is_dir() and not entry.is_symlink()]
+    except OSError:
+        return
+    for entry in below:
+        if entry.name[:8].isdigit() and entry.name[8:9] == "-":
+            yield entry
+        elif not entry.name.startswith("."):
+            yield from _run_folders(entry)
