@@ -73,6 +73,8 @@ def _when(a: Account) -> str:
 def _what(a: Account, ink: Ink) -> Iterator[str]:
     if a.failure is not None:
         yield from _row("what", a.failure.title, ink, "bold")
+        if a.line is None and a.said:  # known from elsewhere than the log
+            yield from _row("said", a.said, ink)
         yield from _row("cause", a.failure.cause, ink)
         yield from _row("knob", a.failure.knob, ink)
     else:

@@ -105,9 +105,7 @@ def test_a_gpu_that_is_taken(recipe: Recipe, tmp_path: Path) -> None:
         process.wait()
 
 
-@pytest.mark.fault(
-    "a runner killed while its engine still has the GPU", "the GPU stays locked until that has ended"
-)
+@pytest.mark.fault("a runner killed while its engine still has the GPU", "the GPU stays locked until that has ended")
 def test_what_outlives_its_runner_keeps_its_gpus(recipe: Recipe, tmp_path: Path) -> None:
     with gpu_locks(recipe, None) as files:
         orphan = subprocess.Popen(["sleep", "60"], pass_fds=files)
