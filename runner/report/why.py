@@ -102,7 +102,7 @@ def _told(run: Run) -> Told | None:
 
 def _line_of(log: Path, number: int) -> str:
     try:
-        with log.open(errors="replace") as stream:
+        with log.open(errors="replace", newline="\n") as stream:  # what a progress bar wrote over is one line
             return next((line for n, line in enumerate(stream, 1) if n == number), "")
     except OSError:
         return ""

@@ -31,7 +31,7 @@ def test_a_column_that_the_data_lacks(scratch: Smoke) -> None:
     newest = runs(scratch.project, "phase4/lora-13b", "smoke")[0]
     failure = newest.record["failure"]
     assert (failure["name"], failure["log"], failure["retry"]) == ("column-missing", "log.txt", False)
-    line = (newest.path / "log.txt").read_text().split("\n")[failure["line"] - 1]
+    line = (newest.path / "log.txt").read_bytes().decode().split("\n")[failure["line"] - 1]
     assert "KeyError: 'instruction'" in line
     why = scratch.call("why", str(newest.path))
     assert why.returncode == 0, why.stderr
