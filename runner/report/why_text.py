@@ -104,7 +104,7 @@ def _plan(short: Short, ink: Ink) -> Iterator[str]:
         words = PARTS.get(name, ("", name.replace("_", " ")))[1]
         yield f"{' ' * (LABEL + 4)}{words:<28}{size:>9,.2f} GiB  {size / short.needs * 100:>5.1f}%"
     for words in rest:
-        yield from _row("", words, ink)
+        yield from _row("try", words, ink)
 
 
 def _plan_words(short: Short) -> list[str]:
