@@ -73,6 +73,8 @@ def _when(a: Account) -> str:
 def _what(a: Account, ink: Ink) -> Iterator[str]:
     if a.failure is not None:
         yield from _row("what", a.failure.title, ink, "bold")
+        if a.line is None and a.said:  # known from elsewhere than the log
+            yield from _row("said", a.said, ink)
         yield from _row("cause", a.failure.cause, ink)
         yield from _row("knob", a.failure.knob, ink)
     else:
@@ -102,7 +104,7 @@ def _plan(short: Short, ink: Ink) -> Iterator[str]:
         words = PARTS.get(name, ("", name.replace("_", " ")))[1]
         yield f"{' ' * (LABEL + 4)}{words:<28}{size:>9,.2f} GiB  {size / short.needs * 100:>5.1f}%"
     for words in rest:
-        yield from _row("", words, ink)
+        yield from _row("try", words, ink)
 
 
 def _plan_words(short: Short) -> list[str]:
