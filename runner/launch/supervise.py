@@ -21,6 +21,8 @@ from runner.launch.measured import measured, one_line, scaling
 from runner.launch.table import planned
 from runner.machine import probe
 from runner.project import Project
+from runner.provenance.seal import sealed
+from runner.provenance.snapshot import lineage, snapshot
 from runner.recipe.load import Refused
 from runner.recipe.resolve import Recipe
 from runner.record import (
@@ -163,7 +165,7 @@ def _execute(
     run = prepared.resume.path if prepared.resume else new_run_dir(project, place, recipe.profile)
     write_files(run, prepared.files)
     record = start_record(recipe, prepared, run)
-    record |= {"planned": planned(recipe), "predicted": predicted}
+    record |= {"planned": planned(recipe), "predicted": predicted, **snapshot(project, recipe, prepared.files, run)}
     write_json(run / RECORD, record)
     parts: list[str] = []
 
@@ -196,7 +198,7 @@ def _execute(
         outputs=outcome.outputs,
         error=outcome.error or None,
     )
-    write_json(run / RECORD, record)
+    write_json(run / RECORD, sealed(project, recipe, run, record))
     if outcome.status == "finished" and prepared.as_written:
         _publish(project, recipe, run)
     return outcome
@@ -235,9 +237,7 @@ def start_record(recipe: Recipe, prepared: Prepared, run: Path) -> dict[str, Any
         },
         "machine": {"system": platform.platform(), "python": platform.python_version()},
         "values": recipe.values,
-        "upstream": [
-            {"alias": u.alias, "recipe": u.recipe, "run": u.run.name if u.run else None} for u in recipe.upstreams
-        ],
+        "upstream": lineage(recipe, run),
     }
 
 
@@ -254,7 +254,7 @@ def _judge(recipe: Recipe, run: Path, ended: Ended, part: str, metrics: dict[str
     elif ended.code != 0:
         status, error = "failed", last_error(recipe, run)
     else:
-        outputs, missing = describe_outputs(recipe, run)
+        outputs, missing = describe_outputs(recipe.outputs, run)
         if missing:
             status, error = "failed", f"it ended well but left nothing in {', '.join(missing)}"
     return Outcome(run, status, ended.code, part, ended.seconds, outputs, headline(metrics), error)
