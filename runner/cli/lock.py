@@ -54,7 +54,7 @@ def _lock(project: Project, name: str, profile: str, update: bool) -> None:
     if doc is None or any(d.is_error for d in found):
         raise Refused(*found)
     recipe = resolve_pinned(library, doc, None)
-    before = read_lock(file)
+    before = _before(file)
     repos = repos_of(recipe.doc, project.root)
     commits = _commits(recipe, repos, before, update)
     hub = {dotted(r.path): (r.wanted, commits[dotted(r.path)]) for r in repos}
@@ -63,6 +63,14 @@ def _lock(project: Project, name: str, profile: str, update: bool) -> None:
     sections = {p: before.keys[p].plain() for p in PROFILES if before is not None and p in before.keys}
     sections[profile] = section_of(project, recipe, hub)
     _tell(write_lock(file, sections), profile, sections[profile])
+
+
+def _before(file: Path) -> Document | None:
+    """What is locked already; a lock that can't be read is written anew, as its diagnostic says."""
+    try:
+        return read_lock(file)
+    except Refused:
+        return None
 
 
 def _draft(profile: str, repos: list[Repo], commits: dict[str, str]) -> Document:

@@ -32,15 +32,20 @@ def command(ctx: click.Context, names: tuple[str, ...], profile: str, deep: bool
         wrong |= bool(found)
         where = shown_path(str(run.path))
         if found:
-            click.echo(f"{where}: {len(found)} {'difference' if len(found) == 1 else 'differences'}", err=True)
+            click.echo(f"{where}: {_count(len(found), 'difference')}", err=True)
             continue
         outputs = run.record.get("outputs", [])
         files = sum(len(output.get("files", ())) for output in outputs)
         size = sum(output["bytes"] for output in outputs) / 2**20
-        behind = len(run.record.get("upstream", []))
-        click.echo(
-            f"{where}: as recorded; {len(outputs)} outputs ({files} files, {size:,.1f} MiB), "
-            f"{len(run.record.get('files', {}))} rendered files, {behind} upstream {'run' if behind == 1 else 'runs'}"
+        counts = (
+            f"{_count(len(outputs), 'output')} ({_count(files, 'file')}, {size:,.1f} MiB)",
+            _count(len(run.record.get("files", {})), "rendered file"),
+            _count(len(run.record.get("upstream", [])), "upstream run"),
         )
+        click.echo(f"{where}: as recorded; {', '.join(counts)}")
     if wrong:
         ctx.exit(1)
+
+
+def _count(number: int, word: str) -> str:
+    return f"{number:,} {word}{'' if number == 1 else 's'}"

@@ -7,6 +7,7 @@ from typing import Any
 
 from runner.provenance.card_metadata import base_of, metadata
 from runner.provenance.lineage import ancestors
+from runner.provenance.snapshot import FOLDER, RECIPE
 from runner.record import Run, read_metrics
 from runner.redact import redact
 from runner.render import to_yaml
@@ -28,7 +29,7 @@ def card_text(run: Run, output: dict[str, Any]) -> str:
         _section("Predicted and measured", _beside(record)),
         _section("Made from", _origins(run)),
         _section("Reproduce", _reproduce(run, output)),
-        _section("Settings", fenced(to_yaml(record.get("values", {})), "yaml")),
+        _section("Recipe", _recipe(run)),
         _section("Versions", _versions(record)),
     ]
     return redact("\n".join(part for part in parts if part))
@@ -53,8 +54,13 @@ def fenced(text: str, language: str = "") -> str:
 
 def table(head: list[str], rows: list[list[Any]]) -> str:
     """Cells are Markdown already."""
-    lines = [head, ["---", *["---:"] * (len(head) - 1)], *rows]
+    numbers = ["---:" if all(_is_plain_number(row[i]) for row in rows) else "---" for i in range(len(head))]
+    lines = [head, numbers, *rows]
     return "\n".join(f"| {' | '.join(map(str, line))} |" for line in lines)
+
+
+def _is_plain_number(cell: Any) -> bool:
+    return not str(cell) or bool(re.fullmatch(r"-?[\d,.]+(e[-+]\d+)?|nan|-?inf", str(cell)))
 
 
 def _section(title: str, body: str) -> str:
@@ -64,19 +70,17 @@ def _section(title: str, body: str) -> str:
 def _opening(run: Run, output: dict[str, Any]) -> str:
     record = run.record
     base = base_of(run)
-    came = f"from {code(base)}" if base else "from a model that is none of the hub's"
-    if "architecture" in record.get("planned", {}) or record["kind"] in ("pretrain", "causal-lm", "masked-lm"):
-        came = "from random weights" if not base else came
+    came = f"Made from {code(base)}" if base else "Made"
     smoke = ""
     if record["profile"] == "smoke":
         smoke = (
             "\n> This is a **smoke** run: a tiny stand-in model and a few rows of data show that the pipeline works. "
             "Its weights are good for nothing else.\n"
         )
-    kind = f"{code(output['type'])} of kind {code(record['kind'])}"
     return (
-        f"{kind}, trained {came} with recipe {code(record['recipe'])} of llm-recipes, profile "
-        f"{code(record['profile'])}, on box {code(record['box'])}, {str(record['started'])[:10]}.\n{smoke}"
+        f"{came} by recipe {code(record['recipe'])} (kind {code(record['kind'])}, profile {code(record['profile'])}) of "
+        f"llm-recipes, on box {code(record['box'])}, {str(record['started'])[:10]}. This is its output "
+        f"{code(output['name'])}, of type {code(output['type'])}.\n{smoke}"
     )
 
 
@@ -143,6 +147,14 @@ def _reproduce(run: Run, output: dict[str, Any]) -> str:
         f"{table(['', ''], facts)}\n\nThe run's directory holds all that ran, and runs by itself:\n\n"
         f"{fenced(f'{call}    # again, and compared', 'bash')}"
     )
+
+
+def _recipe(run: Run) -> str:
+    """As it was composed for the run; of an earlier runner's run, the values alone."""
+    file = run.path / FOLDER / RECIPE
+    if file.is_file():
+        return fenced(file.read_text(encoding="utf-8"), "yaml")
+    return fenced(to_yaml(run.record.get("values", {})), "yaml")
 
 
 def _versions(record: dict[str, Any]) -> str:

@@ -75,9 +75,7 @@ def _curve(before: Run, after: Run, tolerance: float) -> list[Row]:
         off = [s for s in steps if not close(old.get((name, s)), new.get((name, s)), tolerance)]
         at = off[0] if off else steps[-1]
         cells = [f"{shown(each.get((name, at)))} at step {at}" for each in (old, new)]
-        rows.append(
-            Row("curve", f"{name} ({len(off) or 'none'} of {len(steps)} steps differ)", cells[0], cells[1], not off)
-        )
+        rows.append(Row("curve", f"{name} ({len(off)} of {len(steps)} steps differ)", cells[0], cells[1], not off))
     return rows
 
 
