@@ -78,8 +78,8 @@ def _opening(run: Run, output: dict[str, Any]) -> str:
             "Its weights are good for nothing else.\n"
         )
     return (
-        f"{came} by recipe {code(record['recipe'])} (kind {code(record['kind'])}, profile {code(record['profile'])}) of "
-        f"llm-recipes, on box {code(record['box'])}, {str(record['started'])[:10]}. This is its output "
+        f"{came} by recipe {code(record['recipe'])} (kind {code(record['kind'])}, profile {code(record['profile'])}) "
+        f"of llm-recipes, on box {code(record['box'])}, {str(record['started'])[:10]}. This is its output "
         f"{code(output['name'])}, of type {code(output['type'])}.\n{smoke}"
     )
 

@@ -10,6 +10,7 @@ import yaml
 
 from runner.provenance.card import card_text, code, fenced, plain
 from runner.record import RECORD, Run, describe_outputs
+from tests.cli.conftest import Invoke
 from tests.conftest import BODY, HEADER, Bench
 from tests.provenance.made import made_run, resolved
 
@@ -119,16 +120,16 @@ def test_fences_are_longer_than_what_they_hold() -> None:
     assert plain("<b>\n|*") == "\\<b\\> \\|\\*"
 
 
-def test_the_command(bench: Bench) -> None:
+def test_the_command(bench: Bench, invoke: Invoke) -> None:
     bench.write("r")
     run = made_run(bench.project, "r")
     card = run.path / "output/README.md"
-    assert bench.call("card", "r").stdout == card.read_text()
+    assert invoke("card", "r").out == card.read_text()
     card.unlink()
-    assert bench.call("card", "r", "--write").returncode == 0
+    assert invoke("card", "r", "--write").code == 0
     assert json.loads((run.path / RECORD).read_text())["cards"] == run.record["cards"]
-    assert bench.call("verify", "r").returncode == 0
+    assert invoke("verify", "r").code == 0
     failed = made_run(bench.project, "r", status="failed", id="20200101-000000")
-    done = bench.call("card", str(failed.path))
-    assert (done.returncode, "error[R463]" in done.stderr) == (1, True)
+    done = invoke("card", str(failed.path))
+    assert (done.code, "error[R463]" in done.err) == (1, True)
     assert card_text(Run(run.path, run.record), run.record["outputs"][0]) == card.read_text()

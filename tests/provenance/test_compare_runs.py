@@ -13,6 +13,7 @@ from runner.launch.reproduce import needed_environments, refuse_unrepeatable
 from runner.provenance.compare_runs import Row, close, compare_runs, same
 from runner.recipe.load import Refused
 from runner.record import METRICS, Run, combined_hash
+from tests.cli.conftest import Invoke
 from tests.conftest import BODY, HEADER, Bench
 from tests.provenance.made import CURVE, made_run
 
@@ -122,15 +123,15 @@ def test_an_environment_that_is_not_here(bench: Bench, monkeypatch: pytest.Monke
     assert refused.value.diagnostics[0].code == "R456"
 
 
-def test_the_command_compares_what_is_there(bench: Bench) -> None:
+def test_the_command_compares_what_is_there(bench: Bench, invoke: Invoke) -> None:
     bench.write("r")
     one, two = made_run(bench.project, "r"), made_run(bench.project, "r")
-    done = bench.call("reproduce", str(one.path), "--against", str(two.path))
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert "result    the same" in done.stdout
+    done = invoke("reproduce", str(one.path), "--against", str(two.path))
+    assert done.code == 0, done.out + done.err
+    assert "result    the same" in done.out
     rows = [{**row, "loss": row["loss"] + 1e-7} for row in CURVE]
     (two.path / METRICS).write_text("".join(json.dumps(row) + "\n" for row in rows))
-    done = bench.call("reproduce", str(one.path), "--against", str(two.path))
-    assert done.returncode == 1
-    assert "loss (3 of 3 steps differ)" in done.stdout
-    assert bench.call("reproduce", str(one.path), "--against", str(two.path), "--tolerance", "1e-5").returncode == 0
+    done = invoke("reproduce", str(one.path), "--against", str(two.path))
+    assert done.code == 1
+    assert "loss (3 of 3 steps differ)" in done.out
+    assert invoke("reproduce", str(one.path), "--against", str(two.path), "--tolerance", "1e-5").code == 0

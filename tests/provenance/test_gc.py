@@ -17,6 +17,7 @@ from runner.launch.gc import Item, Policy, collect, plan_gc
 from runner.launch.local import MARK
 from runner.recipe.load import Refused
 from runner.record import RECORD, Run, read_run
+from tests.cli.conftest import Invoke
 from tests.conftest import BODY, HEADER, Bench
 from tests.provenance.made import made_run
 
@@ -128,29 +129,29 @@ def test_an_endpoint_and_what_it_serves_stay(bench: Bench, runs: list[Run], monk
     assert told[runs[1].id][0] is True
 
 
-def test_checkpoints_alone(bench: Bench, runs: list[Run]) -> None:
+def test_checkpoints_alone(bench: Bench, runs: list[Run], invoke: Invoke) -> None:
     policy = Policy(keep=3, checkpoints=True)
     items = [item for item in plan_gc(bench.project, policy) if item.remove]
     assert {item.run.id for item in items} == {runs[0].id, runs[1].id, runs[3].id}
     assert len(list(collect(bench.project, items))) == 3
     assert not list(bench.project.artifacts.rglob("checkpoint-*"))
     assert (runs[3].path / "output/adapter_model.safetensors").exists()
-    assert bench.call("verify", "r", "--deep").returncode == 0
+    assert invoke("verify", "r", "--deep").code == 0
 
 
-def test_it_is_a_dry_run_unless_told(bench: Bench, runs: list[Run]) -> None:
-    done = bench.call("gc", "--keep", "1")
-    assert done.returncode == 0, done.stderr
-    assert "nothing was removed: add --yes" in done.stdout
+def test_it_is_a_dry_run_unless_told(bench: Bench, runs: list[Run], invoke: Invoke) -> None:
+    done = invoke("gc", "--keep", "1")
+    assert done.code == 0, done.err
+    assert "nothing was removed: add --yes" in done.out
     assert runs[0].path.exists()
-    done = bench.call("gc", "--keep", "1", "--yes")
-    assert "freed " in done.stdout
+    done = invoke("gc", "--keep", "1", "--yes")
+    assert "freed " in done.out
     assert not runs[0].path.exists()
     assert runs[3].path.exists()
     assert not (bench.project.artifacts / gc.TRASH).exists()
-    assert bench.call("gc", "--pin", str(runs[2].path)).returncode == 0
+    assert invoke("gc", "--pin", str(runs[2].path)).code == 0
     assert (runs[2].path / gc.PIN).exists()
-    assert bench.call("gc", "--older-than", "a while").returncode == 2
+    assert invoke("gc", "--older-than", "a while").code == 2
 
 
 def test_killed_in_the_middle_it_leaves_whole_runs(

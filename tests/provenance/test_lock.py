@@ -12,6 +12,7 @@ from runner.provenance.lock import differences, lock_path, read_lock
 from runner.recipe.compose import compose
 from runner.recipe.load import Refused
 from runner.render import render
+from tests.cli.conftest import Invoke
 from tests.conftest import BODY, HEADER, Bench
 from tests.provenance.made import made_run, resolved
 
@@ -42,42 +43,42 @@ def told(bench: Bench, name: str = "r", *, sets: bool = False) -> list[str]:
     return [d.message for d in found]
 
 
-def lock(bench: Bench, *more: str) -> str:
-    done = bench.call("lock", *(more or ("r",)))
-    assert done.returncode == 0, done.stderr
-    return done.stdout
+def lock(invoke: Invoke, *more: str) -> str:
+    done = invoke("lock", *(more or ("r",)))
+    assert done.code == 0, done.err
+    return done.out
 
 
-def test_commits_are_rendered_into_the_engines_config(bench: Bench, hub: Path) -> None:
+def test_commits_are_rendered_into_the_engines_config(bench: Bench, hub: Path, invoke: Invoke) -> None:
     bench.write("r")
     assert "revision" not in render(resolved(bench.project, "r"))["axolotl.yaml"]
-    lock(bench)
+    lock(invoke)
     config = render(resolved(bench.project, "r"))["axolotl.yaml"]
     assert f"model_revision: {MODEL}" in config
     assert f"  revision: {DATA}" in config
     assert told(bench) == []
 
 
-def test_the_hub_moving_on_changes_nothing_until_update(bench: Bench, hub: Path) -> None:
+def test_the_hub_moving_on_changes_nothing_until_update(bench: Bench, hub: Path, invoke: Invoke) -> None:
     bench.write("r")
-    lock(bench)
+    lock(invoke)
     before = lock_path(bench.project.recipe_file("r")).read_text()
     download(hub, "models--meta-llama--Llama-2-13b-hf", "c" * 40)
     assert told(bench) == []
-    lock(bench)
+    lock(invoke)
     assert lock_path(bench.project.recipe_file("r")).read_text() == before
 
 
-def test_locking_twice_writes_the_same_bytes_and_profiles_side_by_side(bench: Bench, hub: Path) -> None:
+def test_locking_twice_writes_the_same_bytes_and_profiles_side_by_side(bench: Bench, hub: Path, invoke: Invoke) -> None:
     bench.write("r")
-    lock(bench)
+    lock(invoke)
     full = lock_path(bench.project.recipe_file("r")).read_text()
-    lock(bench, "r", "--profile", "smoke")
+    lock(invoke, "r", "--profile", "smoke")
     both = lock_path(bench.project.recipe_file("r")).read_text()
     assert full.split("full:")[1] in both
     assert "smoke:" in both
     assert str(bench.project.root) not in both, "a lock is committed: no path of this machine"
-    assert bench.call("lock", "--check").stdout == "1 lock holds\n"
+    assert invoke("lock", "--check").out == "1 lock holds\n"
 
 
 @pytest.mark.parametrize(
@@ -99,55 +100,57 @@ def test_locking_twice_writes_the_same_bytes_and_profiles_side_by_side(bench: Be
         ("num_epochs: 1\n", "num_epochs: 1   # a comment\n", []),
     ],
 )
-def test_a_changed_recipe(bench: Bench, hub: Path, old: str, new: str, messages: list[str] | None) -> None:
+def test_a_changed_recipe(
+    bench: Bench, hub: Path, old: str, new: str, messages: list[str] | None, invoke: Invoke
+) -> None:
     bench.write("r")
-    lock(bench)
+    lock(invoke)
     bench.write("r", (HEADER + BODY).replace(old, new))
     assert told(bench) == (["`lora_r` is not set, and was `8` when it was locked"] if messages is None else messages)
 
 
-def test_a_trial_may_change_keys_and_keeps_the_commits(bench: Bench, hub: Path) -> None:
+def test_a_trial_may_change_keys_and_keeps_the_commits(bench: Bench, hub: Path, invoke: Invoke) -> None:
     bench.write("r", HEADER + BODY + "seed: 1\n")
-    lock(bench)
+    lock(invoke)
     bench.write("r", HEADER + BODY + "seed: 2\n")
     assert told(bench) == ["`seed` is `2`, and `1` was locked"]
     assert told(bench, sets=True) == []
 
 
-def test_changed_local_data(bench: Bench, hub: Path) -> None:
+def test_changed_local_data(bench: Bench, hub: Path, invoke: Invoke) -> None:
     data = bench.project.root / "mine.jsonl"
     data.write_text("{}\n")
     bench.write("r", (HEADER + BODY).replace("path: yahma/alpaca-cleaned", "path: mine.jsonl\n    ds_type: json"))
-    lock(bench)
+    lock(invoke)
     data.touch()
     assert told(bench) == []
     data.write_text('{"a": 1}\n')
     assert told(bench) == ["`${project}/mine.jsonl` has changed since it was locked"]
 
 
-def test_another_environment(bench: Bench, hub: Path) -> None:
+def test_another_environment(bench: Bench, hub: Path, invoke: Invoke) -> None:
     bench.write("r")
-    lock(bench)
+    lock(invoke)
     file, now = lock_path(bench.project.recipe_file("r")), environment("axolotl").path.name
     file.write_text(file.read_text().replace(now, "axolotl-0123456789ab"))
     message = f"the `axolotl` environment is `{now}`, and `axolotl-0123456789ab` was locked"
     assert told(bench) == told(bench, sets=True) == [message]
-    done = bench.call("run", "r")
-    assert done.returncode == 1
-    assert f"error[R450]: {message}" in done.stderr
-    assert "`runner lock r`" in done.stderr
-    assert bench.call("validate").returncode == 1
-    assert bench.call("lock", "--check").returncode == 1
+    done = invoke("run", "r")
+    assert done.code == 1
+    assert f"error[R450]: {message}" in done.err
+    assert "`runner lock r`" in done.err
+    assert invoke("validate").code == 1
+    assert invoke("lock", "--check").code == 1
 
 
-def test_another_upstream_run(bench: Bench, hub: Path) -> None:
+def test_another_upstream_run(bench: Bench, hub: Path, invoke: Invoke) -> None:
     bench.write("sft", HEADER + BODY + "merge: true\n")
     text = (HEADER + BODY).replace("meta-llama/Llama-2-13b-hf", "${needs.sft.model}")
     bench.write("r", text + "needs: {sft: sft}\n")
-    assert "has not run yet, and is not pinned" in lock(bench)
+    assert "has not run yet, and is not pinned" in lock(invoke)
     made_run(bench.project, "sft")
     assert told(bench) == [], "what was not pinned can't differ"
-    lock(bench)
+    lock(invoke)
     made_run(bench.project, "sft")
     assert told(bench) == [], "the same run again, under another name"
     bench.write("sft", HEADER + BODY.replace("1e-4", "2e-4") + "merge: true\n")
@@ -155,26 +158,27 @@ def test_another_upstream_run(bench: Bench, hub: Path) -> None:
     assert told(bench) == ["`sft` is not the run of `sft` that was locked"]
 
 
-def test_a_commit_that_nobody_knows(bench: Bench, hub: Path) -> None:
+def test_a_commit_that_nobody_knows(bench: Bench, hub: Path, invoke: Invoke, monkeypatch: pytest.MonkeyPatch) -> None:
     bench.write("r", (HEADER + BODY).replace("yahma/alpaca-cleaned", "nobody/knows"))
-    done = bench.call("lock", "r", RUNNER_CACHE=str(hub / "no-environments"))
-    assert done.returncode == 1
-    assert "error[R452]: the commit of dataset `nobody/knows` is not known" in done.stderr
+    monkeypatch.setenv("RUNNER_CACHE", str(hub / "no-environments"))
+    done = invoke("lock", "r")
+    assert done.code == 1
+    assert "error[R452]: the commit of dataset `nobody/knows` is not known" in done.err
     assert not lock_path(bench.project.recipe_file("r")).exists()
     commit = "d" * 40
     bench.write("r", (HEADER + BODY).replace("yahma/alpaca-cleaned", f"nobody/knows\n    revision: {commit}"))
-    assert f"dataset nobody/knows at {commit[:12]}" in lock(bench)
+    assert f"dataset nobody/knows at {commit[:12]}" in lock(invoke)
 
 
 @pytest.mark.parametrize("text", ["full: [", "lock: 2\n", "lock: 1\nfull: 3\n", "- 1\n"])
-def test_a_lock_that_cannot_be_read(bench: Bench, hub: Path, text: str) -> None:
+def test_a_lock_that_cannot_be_read(bench: Bench, hub: Path, text: str, invoke: Invoke) -> None:
     file = lock_path(bench.write("r"))
     file.write_text(text)
     with pytest.raises(Refused) as refused:
         read_lock(bench.project.recipe_file("r"))
     assert refused.value.diagnostics[0].code == "R451"
-    assert bench.call("validate", "r").returncode == 1
-    lock(bench)
+    assert invoke("validate", "r").code == 1
+    lock(invoke)
     assert told(bench) == []
 
 

@@ -10,6 +10,7 @@ import pytest
 
 from runner.provenance.verify import verify
 from runner.record import RECORD, Run, read_run
+from tests.cli.conftest import Invoke
 from tests.conftest import BODY, HEADER, Bench
 from tests.provenance.made import made_run
 
@@ -148,14 +149,14 @@ def test_a_run_of_an_earlier_runner(chain: Run) -> None:
     assert told(chain) == [("R458", "output `adapter` is no longer what the run left")]
 
 
-def test_the_command(bench: Bench, chain: Run) -> None:
-    well = bench.call("verify", "next")
-    assert well.returncode == 0, well.stderr
-    assert "as recorded; 1 output (2 files" in well.stdout
+def test_the_command(bench: Bench, chain: Run, invoke: Invoke) -> None:
+    well = invoke("verify", "next")
+    assert well.code == 0, well.err
+    assert "as recorded; 1 output (2 files" in well.out
     (chain.path / "output/adapter_config.json").write_text("{} ")
-    ill = bench.call("verify", str(chain.path))
-    assert ill.returncode == 1
-    assert "error[R458]" in ill.stderr
-    assert "1 difference" in ill.stderr
-    none = bench.call("verify", "nothing")
-    assert (none.returncode, "error[R454]" in none.stderr) == (1, True)
+    ill = invoke("verify", str(chain.path))
+    assert ill.code == 1
+    assert "error[R458]" in ill.err
+    assert "1 difference" in ill.err
+    none = invoke("verify", "nothing")
+    assert (none.code, "error[R454]" in none.err) == (1, True)
