@@ -19,7 +19,6 @@ from runner.launch.supervise import Outcome, Prepared, execute, prepare, refuse_
 from runner.plan.types import Plan
 from runner.project import Project
 from runner.provenance.locked import refuse_stale_lock
-from runner.recipe.graph import Library
 from runner.recipe.kinds import serves
 from runner.recipe.load import Refused
 from runner.recipe.resolve import Recipe, refuse_missing
@@ -54,7 +53,7 @@ def command(
     print_diagnostics(warnings)
     refuse_served(opened)
     refuse_missing(opened)
-    refuse_stale_lock(Library(project, profile), opened, sets=bool(sets))
+    refuse_stale_lock(project, opened, sets=bool(sets))
     refuse_machine(project, opened)
     refuse_shards(opened)
     refuse_sandbox(opened)

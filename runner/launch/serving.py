@@ -14,6 +14,7 @@ from runner.launch import tied
 from runner.launch.endpoints import OVER, POLL_S, Endpoint, forget, look, read_state, remember, settle
 from runner.launch.supervise import Prepared, start_record
 from runner.project import Project
+from runner.provenance.snapshot import snapshot
 from runner.recipe.resolve import Recipe
 from runner.record import LOG, RECORD, fingerprint, new_run_dir, write_files, write_json
 from runner.redact import mask_logs
@@ -28,7 +29,8 @@ def start(
     run = new_run_dir(project, recipe.name, recipe.profile)
     write_files(run, files)
     prepared = Prepared(files, fingerprint(recipe, files), None, None)
-    record = start_record(recipe, prepared, run) | {"metrics": {}, "outputs": [], "error": None}
+    record = start_record(recipe, prepared, run) | snapshot(project, recipe, files, run)
+    record |= {"metrics": {}, "outputs": [], "error": None}
     write_json(run / RECORD, record)
     process = tied.start(recipe, run, ["launch.sh"], run / LOG, run, detached=detached)
     write_json(run / RECORD, record | {"pid": process.pid})

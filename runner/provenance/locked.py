@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from runner.diagnostics import Diagnostic
+from runner.project import Project
 from runner.provenance.lock import differences, pinned, read_lock
 from runner.recipe.document import Document
 from runner.recipe.graph import Library
@@ -29,8 +30,8 @@ def lock_differences(library: Library, doc: Document) -> list[Diagnostic]:
         return refused.diagnostics
 
 
-def refuse_stale_lock(library: Library, recipe: Recipe, *, sets: bool) -> None:
+def refuse_stale_lock(project: Project, recipe: Recipe, *, sets: bool) -> None:
     """Raises Refused (R450) where something else than the locked would run. `recipe` is pinned already."""
-    found = differences(library.project, recipe, read_lock(recipe.doc.file), sets=sets)
+    found = differences(project, recipe, read_lock(recipe.doc.file), sets=sets)
     if found:
         raise Refused(*found)

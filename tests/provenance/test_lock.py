@@ -6,11 +6,13 @@ from pathlib import Path
 
 import pytest
 
+from runner.cli.served import open_to_serve
 from runner.engines.environment import environment
 from runner.provenance.hub import repos_of
 from runner.provenance.lock import differences, lock_path, read_lock
 from runner.recipe.compose import compose
 from runner.recipe.load import Refused
+from runner.record import file_hash
 from runner.render import render
 from tests.cli.conftest import Invoke
 from tests.conftest import BODY, HEADER, Bench
@@ -199,3 +201,26 @@ def test_names_that_are_none_of_the_hubs(bench: Bench, hub: Path) -> None:
     text = (HEADER + BODY).replace("yahma/alpaca-cleaned", "my/data") + "needs: {model: phase4/sft}\n"
     doc = compose(bench.project, bench.write("r", text))
     assert [repo.name for repo in repos_of(doc, bench.project.root)] == ["meta-llama/Llama-2-13b-hf"]
+
+
+def test_make_looks_at_the_lock_and_a_run_keeps_a_copy(bench: Bench, hub: Path, invoke: Invoke) -> None:
+    bench.write("r")
+    assert "r.lock" not in invoke("graph").out
+    lock(invoke)
+    assert "recipes/r.lock" in invoke("graph").out
+    run = made_run(bench.project, "r")
+    file = lock_path(bench.project.recipe_file("r"))
+    assert (run.path / "provenance/sources/r.lock").read_bytes() == file.read_bytes()
+    assert run.record["lock_sha256"] == file_hash(file)
+    assert [each["commit"] for each in run.record["hub"]] == [MODEL, DATA]
+
+
+def test_a_served_model_is_locked_too(bench: Bench, hub: Path, invoke: Invoke) -> None:
+    bench.write("serve/s", "recipe: 1\nkind: serve\ntitle: t\nmodel: meta-llama/Llama-2-13b-hf\n")
+    lock(invoke, "serve/s")
+    files = render(open_to_serve(bench.project, "s", "full")[0])
+    assert MODEL in files["endpoint.json"]
+    file = lock_path(bench.project.recipe_file("serve/s"))
+    file.write_text(file.read_text().replace("vllm: vllm-", "vllm: vllm-f"))
+    done = invoke("serve", "s")
+    assert (done.code, "error[R450]" in done.err) == (1, True)
