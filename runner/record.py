@@ -7,7 +7,7 @@ import json
 import math
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timezone
@@ -17,6 +17,7 @@ from typing import Any
 from runner import __version__
 from runner.metrics import gone_through
 from runner.project import Project
+from runner.recipe.artifacts import Output
 from runner.recipe.local_paths import local_paths
 from runner.recipe.resolve import Recipe
 
@@ -28,6 +29,9 @@ DONE = "done"
 # beside run.json, should that be lost
 FINGERPRINT = ".fingerprint"
 FORMAT = 1
+# beside a model's weights, where the hub looks for it
+CARD = "README.md"
+MODEL_TYPES = ("model", "adapter", "reward-model", "quantized-model", "classifier", "captioner")
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,26 +224,37 @@ def mark_done(project: Project, recipe: str, profile: str) -> None:
     (profile_dir(project, recipe, profile) / DONE).write_text(now() + "\n")
 
 
-def describe_outputs(recipe: Recipe, run: Path) -> tuple[list[dict[str, Any]], list[str]]:
-    """What the run left, with sizes in bytes and a hash of each; and the paths that should be there and are not."""
+def describe_outputs(outputs: Iterable[Output], run: Path) -> tuple[list[dict[str, Any]], list[str]]:
+    """What the run left, with sizes in bytes and a hash of each and of its files; and the paths that should be there
+    and are not. A model's card is not part of it: it tells of the run, this hash included."""
     found, missing = [], []
-    for output in recipe.outputs:
+    for output in outputs:
         path = run / output.path
-        files = list(_output_files(path))
+        files = [f for f in _output_files(path) if f.name != CARD or output.type not in MODEL_TYPES]
         if not files:
             missing.append(output.path)
             continue
-        digest = hashlib.sha256()
-        for file in files:
-            digest.update(f"{file.relative_to(path)}\0{file_hash(file)}\n".encode())
+        hashes = {str(file.relative_to(path)): file_hash(file) for file in files}
         # a dataset's manifest carries the hash of each of its files, which may be many GiB; an index is a database, of
         # which the hash is that of what it says about itself
         counted = path.rglob("*") if output.type in ("dataset", "index") else files
         size = sum(f.stat().st_size for f in counted if f.is_file())
         found.append(
-            {"name": output.name, "type": output.type, "path": output.path, "bytes": size, "sha256": digest.hexdigest()}
+            {
+                "name": output.name,
+                "type": output.type,
+                "path": output.path,
+                "bytes": size,
+                "sha256": combined_hash(hashes),
+                "files": hashes,
+            }
         )
     return found, missing
+
+
+def combined_hash(hashes: dict[str, str]) -> str:
+    """One hash of files by name, in the order that they were listed."""
+    return hashlib.sha256("".join(f"{name}\0{each}\n" for name, each in hashes.items()).encode()).hexdigest()
 
 
 _OUTPUT_SUFFIXES = (

@@ -12,15 +12,17 @@ import click
 
 from runner.diagnostics import Diagnostic, Span, shown_path, sort_diagnostics
 from runner.project import Project, find_project, valid_name
+from runner.provenance.lock import read_lock
+from runner.provenance.locked import resolve_pinned
 from runner.recipe.check import check
 from runner.recipe.compose import PROFILES, compose
 from runner.recipe.document import Document
 from runner.recipe.graph import Library, check_needs
 from runner.recipe.load import Refused, find_recipe, not_a_name, printable
 from runner.recipe.profile import in_profile
-from runner.recipe.resolve import Recipe, resolve
+from runner.recipe.resolve import Recipe
 from runner.recipe.sweep import check_sweep, is_sweep
-from runner.record import latest, read_run
+from runner.record import read_run
 
 
 def recipe_argument(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -107,8 +109,7 @@ def open_recipe(
         raise Refused(*found)
     if name is not None:
         doc = replace(doc, name=name)
-    recipe = resolve(project, doc, profile, lambda r, p: latest(project, r, p), library=library)
-    return project, recipe, found
+    return project, resolve_pinned(library, doc, read_lock(doc.file)), found
 
 
 def causes(folder: Path) -> list[str]:

@@ -12,6 +12,7 @@ import click
 from runner.engines import jobs_dir, load_engine
 from runner.engines.environment import OWN, lock_file
 from runner.project import Project, find_project, shipped, valid_name
+from runner.provenance.snapshot import lock_path
 from runner.recipe.compose import PROFILES, in_profile, with_parents
 from runner.recipe.document import Document, walk
 from runner.recipe.graph import needs_of
@@ -75,7 +76,7 @@ def _served(name: str) -> list[str]:
 
 
 def _sources(project: Project, doc: Document | None, profile: str) -> list[str]:
-    """What else a run is made from: parents, templates, jobs, the engine's lock, the facts we ship, and local data.
+    """What else a run is made from: parents, locks, templates, jobs, the facts we ship, and local data.
 
     Too many do no harm: `runner run` compares what would be rendered, and does nothing where that is the same.
     """
@@ -92,6 +93,8 @@ def _sources(project: Project, doc: Document | None, profile: str) -> list[str]:
     for folder in ("models", "boxes", *(["smoke"] if profile == "smoke" else [])):
         found |= {p for p in (shipped("data") / folder).rglob("*") if p.is_file()}
     found |= set(_local_data(project, doc))
+    if (lock := lock_path(doc.file)).is_file():
+        found.add(lock)
     shown = (_relative(project, p) for p in sorted(found))
     return [path for path in shown if _PLAIN.fullmatch(path)]
 

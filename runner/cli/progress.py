@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import TracebackType
-from typing import Any
+from typing import Any, Protocol
 
 import click
 
@@ -15,16 +15,25 @@ from runner.engines import Step
 from runner.engines.environment import Environment
 from runner.engines.environment import Progress as BuildProgress
 from runner.launch.follow import Progress
-from runner.recipe.resolve import Recipe
 
 # a plain line for every tenth of the steps, and at least this often while something moves
 PLAIN_EVERY_S = 60.0
 
 
+class Named(Protocol):
+    """What a view is called by: a recipe, or a run of one."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def profile(self) -> str: ...
+
+
 class RunView:
     """Shows a run: `step`, loss, tokens/s and what is left."""
 
-    def __init__(self, recipe: Recipe, steps: tuple[Step, ...]) -> None:
+    def __init__(self, recipe: Named, steps: tuple[Step, ...]) -> None:
         self.title = f"{recipe.name} ({recipe.profile})"
         self.does = {s.name: s.does for s in steps}
         self.tty = sys.stderr.isatty()

@@ -19,6 +19,7 @@ from runner.launch.shards import refuse_shards
 from runner.launch.supervise import Prepared, execute, prepare, refuse_machine
 from runner.plan.types import Plan
 from runner.project import Project
+from runner.provenance.locked import refuse_stale_lock
 from runner.recipe.kinds import serves
 from runner.recipe.load import Refused
 from runner.recipe.resolve import Recipe, refuse_missing
@@ -55,6 +56,7 @@ def command(
     print_diagnostics(warnings)
     refuse_served(opened)
     refuse_missing(opened)
+    refuse_stale_lock(project, opened, sets=bool(sets))
     refuse_machine(project, opened)
     refuse_shards(opened)
     refuse_sandbox(opened)

@@ -31,6 +31,7 @@ from runner.machine import probe
 from runner.plan.reading import Unplannable
 from runner.plan.serving.recipe import plan_recipe, refuse_unfit_endpoint
 from runner.project import find_project
+from runner.provenance.locked import refuse_stale_lock
 from runner.recipe.load import Refused
 from runner.recipe.resolve import Recipe, refuse_missing
 from runner.record import LOG
@@ -57,6 +58,7 @@ def command(ctx: click.Context, name: str, profile: str, sets: tuple[str, ...], 
     recipe, warnings = open_to_serve(project, name, profile, sets)
     print_diagnostics(warnings)
     refuse_missing(recipe)
+    refuse_stale_lock(project, recipe, sets=bool(sets))
     refuse_machine(project, recipe)
     if not anyway:
         refuse_unfit_endpoint(recipe)

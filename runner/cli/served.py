@@ -9,15 +9,16 @@ from runner.cli.common import check_document, check_recipe
 from runner.diagnostics import Diagnostic, Span
 from runner.facts.models import find_model
 from runner.project import Project
+from runner.provenance.lock import read_lock
+from runner.provenance.locked import resolve_pinned
 from runner.recipe.artifacts import MODEL_KEYS, accepted, outputs_of
 from runner.recipe.compose import compose
 from runner.recipe.document import Document
 from runner.recipe.graph import Library
 from runner.recipe.kinds import kind_names, serves
 from runner.recipe.load import Refused, find_recipe
-from runner.recipe.resolve import Recipe, resolve
+from runner.recipe.resolve import Recipe
 from runner.recipe.rules.vllm.quantization import DROPPED
-from runner.record import latest
 
 FOLDER = "serve"
 FROM_RUN = f"{FOLDER}/from-run"
@@ -44,7 +45,7 @@ def open_to_serve(
         doc, found = check_document(library, *_from_run(library, named, sets))
     if doc is None or any(d.is_error for d in found):
         raise Refused(*found)
-    recipe = resolve(project, doc, profile, lambda r, p: latest(project, r, p), library=library)
+    recipe = resolve_pinned(library, doc, read_lock(doc.file))
     _refuse_dropped(recipe, named)
     return recipe, found
 

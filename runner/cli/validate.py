@@ -11,6 +11,8 @@ from runner.cli.common import check_recipe, profile_option, set_option
 from runner.cli.output import print_diagnostics, verdict
 from runner.diagnostics import Diagnostic, sort_diagnostics
 from runner.project import find_project
+from runner.provenance.locked import lock_differences
+from runner.provenance.snapshot import lock_path
 from runner.recipe.compose import compose
 from runner.recipe.graph import Library, needs_of
 from runner.recipe.load import Refused, find_recipe
@@ -56,7 +58,9 @@ def command(
         files = project.all_recipes()
     whole = []
     for file in files:
-        wrong = check_recipe(library, file, sets)[1]
+        doc, wrong = check_recipe(library, file, sets)
+        if doc is not None and not sets and not any(d.is_error for d in wrong) and lock_path(file).is_file():
+            wrong = [*wrong, *lock_differences(library, doc)]
         found += wrong
         whole += [] if any(d.is_error for d in wrong) else [file]
     for file in _needed(library, files) if needs else ():

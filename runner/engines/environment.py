@@ -90,26 +90,27 @@ def lock_file(engine: str) -> Path:
     return locks.FOLDER / f"{engine}.txt"
 
 
-def environment(engine: str) -> Environment:
-    """Looks nowhere but into the lock; OWN is the one that the runner runs in.
+def environment(engine: str, kept: Path | None = None) -> Environment:
+    """Looks nowhere but into the lock, or one that a run `kept`; OWN is the one that the runner runs in.
 
     Raises FileNotFoundError where the engine has none.
     """
     if engine == OWN:
         return Environment(OWN, "", Path(sys.prefix), Path(sys.executable))
-    key = _key(locks.read(lock_file(engine)), _running())
+    key = _key(locks.read(kept or lock_file(engine)), _running())
     path = _envs() / f"{engine}-{key}"
     return Environment(engine, key, path, path / "bin" / "python")
 
 
-def ensure(env: Environment, report: Callable[[Progress], None]) -> None:
-    """Build what is not ready, going on where an earlier attempt stopped. Waits while another process builds it.
+def ensure(env: Environment, report: Callable[[Progress], None], kept: Path | None = None) -> None:
+    """Build what is not ready, going on where an earlier attempt stopped. Waits while another process builds it. From
+    the engine's lock, or one that a run `kept`.
 
     Raises Refused: R301 pip failed, R302 too little disk, R303 this Python won't do, R304 the cache can't be written.
     """
     if env.ready:
         return
-    lock = locks.read(lock_file(env.engine))
+    lock = locks.read(kept or lock_file(env.engine))
     _refuse_python(env, lock)
     try:
         env.path.parent.mkdir(parents=True, exist_ok=True)

@@ -9,6 +9,7 @@ from typing import Any
 from runner import __version__
 from runner.engines import environments_of, load_engine
 from runner.engines.environment import environment
+from runner.provenance.snapshot import lineage
 from runner.recipe.resolve import Recipe
 from runner.record import FORMAT, file_hash, now
 
@@ -51,9 +52,7 @@ def start_record(
         },
         "machine": {"system": platform.platform(), "python": platform.python_version()},
         "values": recipe.values,
-        "upstream": [
-            {"alias": u.alias, "recipe": u.recipe, "run": u.run.name if u.run else None} for u in recipe.upstreams
-        ],
+        "upstream": lineage(recipe, run),
     }
 
 

@@ -15,6 +15,7 @@ from runner.launch.describe import start_record
 from runner.launch.endpoints import OVER, POLL_S, Endpoint, forget, look, read_state, remember, settle
 from runner.launch.locks import gpu_locks, hand_over
 from runner.project import Project
+from runner.provenance.snapshot import snapshot
 from runner.recipe.resolve import Recipe
 from runner.record import LOG, RECORD, fingerprint, new_run_dir, write_files, write_json
 from runner.redact import mask_logs
@@ -36,7 +37,8 @@ def _start(
 ) -> tuple[Path, subprocess.Popen[bytes]]:
     run = new_run_dir(project, recipe.name, recipe.profile)
     write_files(run, files)
-    record = start_record(recipe, fingerprint(recipe, files), run) | {"metrics": {}, "outputs": [], "error": None}
+    record = start_record(recipe, fingerprint(recipe, files), run) | snapshot(project, recipe, files, run)
+    record |= {"metrics": {}, "outputs": [], "error": None}
     write_json(run / RECORD, record)
     process = tied.start(recipe, run, ["launch.sh"], run / LOG, run, detached=detached, keep_open=locks)
     hand_over(locks, recipe.name, process.pid)

@@ -19,6 +19,8 @@ from runner.launch.outcome import Outcome, of_finished
 from runner.launch.table import planned
 from runner.machine import probe
 from runner.project import Project
+from runner.provenance.seal import sealed
+from runner.provenance.snapshot import snapshot
 from runner.recipe.load import Refused
 from runner.recipe.resolve import Recipe
 from runner.record import (
@@ -156,7 +158,7 @@ def _execute(
     write_fingerprint(run, prepared.fingerprint)
     earlier = prepared.resume.record if prepared.resume else None
     record = start_record(recipe, prepared.fingerprint, run, earlier, as_written=prepared.as_written)
-    record |= {"planned": planned(recipe), "predicted": predicted}
+    record |= {"planned": planned(recipe), "predicted": predicted, **snapshot(project, recipe, prepared.files, run)}
     write_json(run / RECORD, record)
     outcome, ended = run_attempts(recipe, run, record, watch, tell, locks=locks, child=prepared.child)
     metrics = final_metrics(run)
@@ -174,7 +176,7 @@ def _execute(
         error=outcome.error or None,
         failure=outcome.failure,
     )
-    write_json(run / RECORD, record)
+    write_json(run / RECORD, sealed(project, recipe, run, record))
     if outcome.status == "finished":
         remove_replaced(run, [], finished=True)
         if prepared.as_written:

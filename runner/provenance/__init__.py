@@ -1,0 +1,1 @@
+"""What a run was made of, kept and checked: locks, lineage, hashes, cards, and what may be deleted."""
