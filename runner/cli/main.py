@@ -31,6 +31,7 @@ COMMANDS = {
     "sample": "Let a trained model speak",
     "collect": "A sweep's children as one table",
     "compare": "Evaluations side by side, on the same documents",
+    "runs": "What ran, newest first: how it ended, what it cost, beside its plan",
     "last": "The newest finished run of a recipe, and what it left",
     "graph": "Write the makefile that chains the recipes",
     "fit": "A scaling law from runs: parameters with intervals, optimum, doubts, plots",
