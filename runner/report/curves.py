@@ -82,7 +82,7 @@ def _panel(axes: Any, curve: Curve) -> None:
         steps, values = [s for s, _ in points], [v for _, v in points]
         if not held and len(points) > 60:
             axes.plot(steps, values, color=MEASURED, alpha=0.25, linewidth=0.8)
-            steps, values = _smooth(points)
+            steps, values = smooth(points)
         style = {"marker": "o", "markersize": 4, "color": "#111111"} if held else {"color": MEASURED}
         axes.plot(steps, values, linewidth=1.4, label=_word(metric), **style)
         if wanted := curve.expected.get(metric):
@@ -100,7 +100,7 @@ def _word(metric: str) -> str:
     return words.get(metric, metric.replace("_", " "))
 
 
-def _smooth(points: Sequence[tuple[float, float]]) -> tuple[list[float], list[float]]:
+def smooth(points: Sequence[tuple[float, float]]) -> tuple[list[float], list[float]]:
     """A running mean over a thirtieth of the run, centred, so that it lags behind nothing."""
     half = max(1, len(points) // 60)
     values = [v for _, v in points]

@@ -60,7 +60,17 @@ def test_newest_first_with_cost_and_ratios(filled: Bench, invoke: Invoke) -> Non
     code, out, err = invoke("runs")
     assert (code, err) == (0, "")
     head, *lines = out.splitlines()
-    assert head.split() == "recipe profile run status when time cost measured/predicted result".split()
+    assert head.split() == [
+        "recipe",
+        "profile",
+        "run",
+        "status",
+        "when",
+        "time",
+        "cost",
+        "measured/predicted",
+        "result",
+    ]
     assert [line.split()[0] for line in lines] == ["phase4/a", "phase2/s/child-1", "phase4/a", "phase4/a-b"]
     assert lines[0].endswith("CUDA out of memory")
     assert "1.0 h  $8.38  time x1.10, memory x0.80  loss 8.000 -> 1.500" in lines[2]
