@@ -32,6 +32,7 @@ COMMANDS = {
     "collect": "A sweep's children as one table",
     "compare": "Evaluations side by side, on the same documents",
     "runs": "What ran, newest first: how it ended, what it cost, beside its plan",
+    "report": "All runs as one HTML page, to keep or to watch",
     "last": "The newest finished run of a recipe, and what it left",
     "graph": "Write the makefile that chains the recipes",
     "fit": "A scaling law from runs: parameters with intervals, optimum, doubts, plots",

@@ -61,7 +61,7 @@ def draw_curves(curves: Sequence[Curve], title: str, target: Path) -> list[Path]
     def draw(figure: Any) -> None:
         panels = figure.subplots(down, across, squeeze=False)
         for axes, curve in zip(panels.flat, curves, strict=False):
-            _panel(axes, curve)
+            panel(axes, curve)
         for axes in panels.flat[len(curves) :]:
             axes.set_axis_off()
         if len(curves) > 1:
@@ -71,7 +71,7 @@ def draw_curves(curves: Sequence[Curve], title: str, target: Path) -> list[Path]
     return write_figure(size, draw, target)
 
 
-def _panel(axes: Any, curve: Curve) -> None:
+def panel(axes: Any, curve: Curve) -> None:
     axes.set_title(curve.name)
     axes.set_xlabel("children" if "best_loss" in curve.points else "step")
     metrics = [m for m in (*SHOWN, *curve.points) if m in curve.points]
