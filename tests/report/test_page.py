@@ -26,7 +26,7 @@ from runner.report.page.lineage import graphs
 from runner.report.page.plan import deliverables, levels
 from runner.report.page.watching import watching
 from tests.cli.conftest import Invoke
-from tests.cli.conftest import invoke as invoke  # noqa: PLC0414 - the fixture
+from tests.cli.conftest import invoke as invoke
 from tests.cli.test_runs import ran
 from tests.conftest import ROOT, Bench
 
@@ -145,7 +145,7 @@ def test_report_writes_one_file(filled: Bench, invoke: Invoke) -> None:
     (filled.project.root / "file").write_text("")
     refused = invoke("report", "--out", "file/x.html")
     assert refused.code == 1
-    assert "error[R474]: the page can't be written: Not a directory" in refused.err
+    assert "error[R474]: the page can't be written: File exists" in refused.err
     assert invoke("report", "--watch", "--out", "x").code == 2
 
 
