@@ -114,7 +114,7 @@ def _headline(found: Comparison) -> str:
     clear = sum(row["clear"] for row in found.pairs.rows)
     told = f"{clear} of {len(found.pairs.rows)} differences are clear" if found.pairs.rows else "no pairs"
     if found.runs and not found.pairs.rows:
-        told = f"{len(found.others['settings'].rows)} settings differ"
+        told = f"settings that differ: {len(found.others['settings'].rows)}"
     return f"{len(found.scores.rows)} runs, {told}"
 
 

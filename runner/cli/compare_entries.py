@@ -13,6 +13,7 @@ from runner.comparison.compare import Entry
 from runner.comparison.runs import run_around
 from runner.diagnostics import Diagnostic, Span
 from runner.project import Project, valid_name
+from runner.recipe.document import Node
 from runner.recipe.load import Refused, find_recipe
 from runner.record import latest, read_run, runs
 
@@ -67,16 +68,17 @@ def origins(folder: Path) -> dict[str, str]:
     if not (isinstance(recorded, dict) and isinstance(name, str) and valid_name(name) and isinstance(profile, str)):
         return {}
     try:
-        _, recipe, _ = open_recipe(name, profile)
+        project, recipe, _ = open_recipe(name, profile)
     except (Refused, OSError):
         return {}
-    return {key: _origin(recipe.doc.keys.get(key), recipe.values.get(key), value) for key, value in recorded.items()}
+    keys, now = recipe.doc.keys, recipe.values
+    return {key: _origin(project, keys.get(key), now.get(key), then) for key, then in recorded.items()}
 
 
-def _origin(node: Any, now: Any, then: Any) -> str:
+def _origin(project: Project, node: Node | None, now: Any, then: Any) -> str:
     if node is None or json.dumps(now, default=str) != json.dumps(then, default=str):
         return CHANGED
-    return origin(node.key)
+    return origin(node.key, project.root)
 
 
 def label_of(run: str, given: Sequence[str]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import platform
 import sys
 from collections.abc import Callable
@@ -15,7 +16,7 @@ from runner import __version__
 from runner.diagnostics import Diagnostic, Span
 from runner.engines import environments_of, load_engine
 from runner.engines.environment import environment
-from runner.launch.fitness import check_machine
+from runner.launch.fitness import check_machine, check_tracker
 from runner.launch.local import Ended, Progress, launch
 from runner.launch.measured import measured, one_line, scaling
 from runner.launch.table import planned
@@ -82,7 +83,10 @@ class Outcome:
 
 
 def refuse_machine(project: Project, recipe: Recipe) -> None:
-    """Raises Refused (R31x) where this machine does not meet the recipe's box; a CPU run fits anywhere."""
+    """Raises Refused (R31x) where this machine does not meet the recipe's box, of which a CPU run's fits anywhere; R477
+    where its tracker wants a key that is not there."""
+    if untold := check_tracker(recipe.doc, os.environ):
+        raise Refused(*untold)
     if recipe.box.gpus == 0:
         return
     found = [d for d in check_machine(probe(project.root), recipe.doc) if d.is_error]

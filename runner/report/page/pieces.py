@@ -25,6 +25,8 @@ def piece_of(project: Project, summary: Summary) -> Piece | None:
     run = project.artifacts / summary.place
     folders = [folder for name in _FOLDERS for folder in _below(run / name, _DEEP)]
     grids = tuple(grid for folder in folders if (grid := _grid(run, folder)) is not None)
+    if {"figures"} == {grid.title for grid in grids} & {"figures", "pairs"}:  # of runs compared, the same on its side
+        grids = tuple(grid for grid in grids if grid.title != "table")
     charts = tuple(_charts(run, folders, summary))
     if not grids and not charts:
         return None

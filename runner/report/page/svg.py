@@ -18,6 +18,8 @@ SVG, XLINK = "http://www.w3.org/2000/svg", "http://www.w3.org/1999/xlink"
 _DRAWING = frozenset({"svg", "g", "defs", "path", "use", "clipPath", "rect", "circle", "line", "polyline", "polygon",
                       "text", "tspan", "image", "linearGradient", "stop", "style", "title"})  # fmt: skip
 _LARGEST = 3_000_000  # bytes
+# for a point, at most: a figure's letters are then as large as the page's
+_PIXELS = 1.55
 # what figures are drawn with -> what the page calls it, so that they follow its light and dark
 _COLOURS = {
     "#ffffff": "var(--card)", "#000000": "currentColor", "#111111": "currentColor", "#111827": "currentColor",
@@ -76,11 +78,20 @@ def for_page(text: str, prefix: str) -> str | None:
     for name in ("width", "height"):
         root.attrib.pop(name, None)
     root.set("class", "chart")
+    root.set("style", f"max-width: {_width(root) * _PIXELS:.0f}px")
     root.set("aria-hidden", "true")
     ElementTree.register_namespace("", SVG)
     ElementTree.register_namespace("xlink", XLINK)
     found = ElementTree.tostring(root, encoding="unicode")
     return _COLOUR.sub(lambda m: _COLOURS.get(m[1], m[1]), found)
+
+
+def _width(root: ElementTree.Element) -> float:
+    """In points, as matplotlib counts."""
+    try:
+        return float(root.get("viewBox", "").split()[2])
+    except (IndexError, ValueError):
+        return 300.0
 
 
 def _local(element: ElementTree.Element) -> str:
