@@ -32,6 +32,8 @@ COMMANDS = {
     "collect": "A sweep's children as one table",
     "compare": "Evaluations side by side, on the same documents",
     "why": "What happened in a run that failed, the likely cause, the knob",
+    "runs": "What ran, newest first: how it ended, what it cost, beside its plan",
+    "report": "All runs as one HTML page, to keep or to watch",
     "last": "The newest finished run of a recipe, and what it left",
     "lock": "Pin what a recipe will run: commits, data, environments, seeds",
     "reproduce": "Run a run again from its directory alone, and compare",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import click
@@ -16,8 +17,9 @@ from runner.recipe.resolve import Recipe
 from runner.render import to_yaml
 
 
-def origin(span: Span) -> str:
-    return f"{shown_path(span.file)}:{span.line}" if span.is_file else span.file.strip("<>")
+def origin(span: Span, start: Path | None = None) -> str:
+    """File and line, the file relative to `start` (the working folder); else the profile or option."""
+    return f"{shown_path(span.file, start)}:{span.line}" if span.is_file else span.file.strip("<>")
 
 
 @click.command()

@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from itertools import combinations
 from pathlib import Path
 
 import numpy as np
 
+from runner.comparison.noise import noise
 from runner.comparison.results import Results, aligned, common_tasks, read_results, same_prompts
+from runner.comparison.runs import (
+    Compared,
+    environment_table,
+    figures,
+    figures_table,
+    plan_table,
+    read_compared,
+    settings_table,
+)
 from runner.comparison.statistics import Array, mean_of_tasks, paired
 from runner.comparison.tables import Row, Table, read_table, side_by_side
 
@@ -24,12 +34,15 @@ PAIRS = (
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One run: `label` names it in tables; folders are None where it has none of that kind."""
+    """One run: `label` names it in tables; folders are None where it has none of that kind. `run` is the folder of the
+    run itself, or of anything it left; `origins` says where its recipe sets each key, where that is known."""
 
     label: str
     results: Path | None = None
     gate: Path | None = None
     bench: Path | None = None
+    run: Path | None = None
+    origins: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +61,7 @@ class Comparison:
     scores: Table
     pairs: Table
     others: dict[str, Table] = field(default_factory=dict)
+    runs: tuple[Compared, ...] = ()
 
     def write(self, folder: Path) -> None:
         self.scores.write(folder)
@@ -60,7 +74,7 @@ class Comparison:
 
 
 def compare(entries: Sequence[Entry], options: Options) -> Comparison:
-    """Raises Refused (R950 to R953) where something can't be read, or what was asked differs."""
+    """Raises Refused (R471, R950 to R953) where something can't be read, or what was asked differs."""
     runs = [read_results(each.results, each.label) for each in entries if each.results is not None]
     tasks = common_tasks(runs, options.tasks) if runs else []
     others: dict[str, Table] = {}
@@ -76,11 +90,29 @@ def compare(entries: Sequence[Entry], options: Options) -> Comparison:
                 single[label] |= {column: table.rows[0].get(column) for column in table.columns}
         else:
             others[name] = side_by_side(labels, tables)
+    compared = tuple(read_compared(each.label, each.run, each.origins) for each in entries if each.run is not None)
+    for ran in compared:
+        single[ran.label] |= figures(ran)
+    others |= run_tables(compared)
     scored = {run.label: _scores(run, tasks) for run in runs}
     rows = [{"run": each.label, **scored.get(each.label, {}), **single[each.label]} for each in entries]
     columns = list(dict.fromkeys(key for row in rows for key in row))
     pairs = [row for one, two in _pairs(runs, options.baseline) for row in _differences(one, two, tasks, options)]
-    return Comparison(Table(columns, rows), Table(list(PAIRS), pairs, _notes(runs, tasks, options)), others)
+    return Comparison(Table(columns, rows), Table(list(PAIRS), pairs, _notes(runs, tasks, options)), others, compared)
+
+
+def run_tables(runs: Sequence[Compared]) -> dict[str, Table]:
+    """What runs took and came to, what was foreseen of them, and in what they differ; those that say nothing are
+    left out when they are written."""
+    if not runs:
+        return {}
+    chance = noise(runs)
+    return {
+        "figures": replace(figures_table(runs, chance.spread), notes=[chance.told()]),
+        "predicted": plan_table(runs),
+        "settings": settings_table(runs),
+        "environment": environment_table(runs),
+    }
 
 
 def top_level(run: Results, tasks: Sequence[str]) -> dict[str, list[str]]:

@@ -84,7 +84,7 @@ def _config(recipe: Recipe, cpu: bool) -> dict[str, Any]:
         config["prepared"] = recipe.prepared
     config |= {
         "output_dir": f"./{OUTPUT}",
-        "report_to": "none",
+        "report_to": recipe.values.get("report_to") or "none",
         "disable_tqdm": True,
         "remove_unused_columns": False,  # batches hold what the model takes, and nothing else
     }

@@ -18,7 +18,7 @@ from transformers import TrainingArguments
 OUT = {
     "output_dir", "do_train", "do_eval", "do_predict", "resume_from_checkpoint", "local_rank", "use_cpu",  # the job's
     "disable_tqdm", "log_level", "log_level_replica", "log_on_each_node", "remove_unused_columns", "label_names",
-    "report_to", "run_name", "project", "push_to_hub", "enable_jit_checkpoint",  # the runner records
+    "run_name", "project", "push_to_hub", "enable_jit_checkpoint",  # the runner records
     "restore_callback_states_from_checkpoint", "save_on_each_node", "skip_memory_metrics", "debug",
     "parallelism_config", "accelerator_config", "fsdp", "fsdp_config", "deepspeed", "ddp_backend",
     "eval_use_gather_object", "batch_eval_metrics", "include_for_metrics", "prediction_loss_only",

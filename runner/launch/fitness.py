@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import netrc
+from collections.abc import Mapping
 from typing import Any
 
 from runner.diagnostics import Diagnostic
@@ -10,6 +12,9 @@ from runner.machine import HERE, Machine, check_box, check_compilers
 from runner.recipe.check import box_of, model_of
 from runner.recipe.document import Document
 from runner.recipe.kinds import kind_names, serves
+
+WANDB_HOST = "api.wandb.ai"
+_WITHOUT_ACCOUNT = ("offline", "disabled", "dryrun")
 
 
 def check_machine(machine: Machine, doc: Document) -> list[Diagnostic]:
@@ -35,6 +40,39 @@ def check_token(machine: Machine, doc: Document) -> list[Diagnostic]:
             severity="warning",
         )
     ]
+
+
+def check_tracker(doc: Document, environment: Mapping[str, str]) -> list[Diagnostic]:
+    """R477: a run that reports to Weights & Biases stops when training starts where no key is known."""
+    on = next((key for key in ("use_wandb", "wandb_project") if _given(doc, key)), None)
+    if "wandb" in (_given(doc, "report_to") or ()):
+        on = "report_to"
+    quiet = _given(doc, "wandb_mode") in ("offline", "disabled") or environment.get("WANDB_MODE") in _WITHOUT_ACCOUNT
+    if on is None or quiet or environment.get("WANDB_API_KEY") or _in_netrc(WANDB_HOST, environment):
+        return []
+    return [
+        Diagnostic(
+            "R477",
+            "there is no key for Weights & Biases here, and the recipe reports to it",
+            doc.keys[on].key,
+            notes=("it would stop when training starts, once the model was loaded",),
+            help="set WANDB_API_KEY, log in with `wandb login`, or set `wandb_mode: offline`",
+        )
+    ]
+
+
+def _given(doc: Document, key: str) -> Any:
+    node = doc.keys.get(key)
+    return node.plain() if node is not None else None
+
+
+def _in_netrc(host: str, environment: Mapping[str, str]) -> bool:
+    """Where `wandb login` writes it."""
+    file = environment.get("NETRC") or f"{environment.get('HOME', '')}/.netrc"
+    try:
+        return host in netrc.netrc(file).hosts
+    except (OSError, netrc.NetrcParseError):
+        return False
 
 
 def offloads(doc: Document) -> bool:

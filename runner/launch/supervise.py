@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -11,7 +12,7 @@ from runner.diagnostics import Diagnostic, Span
 from runner.launch.attempts import Tell, run_attempts
 from runner.launch.checkpoints import remove_replaced
 from runner.launch.describe import start_record
-from runner.launch.fitness import check_machine
+from runner.launch.fitness import check_machine, check_tracker
 from runner.launch.follow import Progress
 from runner.launch.locks import Waiting, gpu_locks, recipe_lock
 from runner.launch.measured import measured, one_line, scaling
@@ -65,7 +66,10 @@ class Prepared:
 
 
 def refuse_machine(project: Project, recipe: Recipe) -> None:
-    """Raises Refused (R31x) where this machine does not meet the recipe's box; a CPU run fits anywhere."""
+    """Raises Refused (R31x) where this machine does not meet the recipe's box, of which a CPU run's fits anywhere; R477
+    where its tracker wants a key that is not there."""
+    if untold := check_tracker(recipe.doc, os.environ):
+        raise Refused(*untold)
     if recipe.box.gpus == 0:
         return
     found = [d for d in check_machine(probe(project.root), recipe.doc) if d.is_error]

@@ -22,6 +22,7 @@ ACCEPTS: dict[tuple[str, ...], tuple[str, ...]] = {
     ("runs", "*", "results"): ("results",),
     ("runs", "*", "gate"): ("table", "gate"),
     ("runs", "*", "bench"): ("table",),
+    ("runs", "*", "run"): ("model", "adapter", "reward-model", "quantized-model", "results", "table", "dataset"),
     ("prepared",): ("dataset",),
     ("tokenizer_config",): ("model", "adapter", "reward-model", "tokenizer"),
     ("lora_model_dir",): ("adapter",),

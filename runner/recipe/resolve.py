@@ -50,6 +50,7 @@ LOCAL = (
     "against",
     "gate",
     "bench",
+    "run",
     "questions",
 )
 

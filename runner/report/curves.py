@@ -62,7 +62,7 @@ def draw_curves(curves: Sequence[Curve], title: str, target: Path) -> list[Path]
     def draw(figure: Any) -> None:
         panels = figure.subplots(down, across, squeeze=False)
         for axes, curve in zip(panels.flat, curves, strict=False):
-            _panel(axes, curve)
+            panel(axes, curve)
         for axes in panels.flat[len(curves) :]:
             axes.set_axis_off()
         if len(curves) > 1:
@@ -72,7 +72,7 @@ def draw_curves(curves: Sequence[Curve], title: str, target: Path) -> list[Path]
     return write_figure(size, draw, target)
 
 
-def _panel(axes: Any, curve: Curve) -> None:
+def panel(axes: Any, curve: Curve) -> None:
     axes.set_title(curve.name)
     axes.set_xlabel("children" if "best_loss" in curve.points else "step")
     metrics = [m for m in (*SHOWN, *curve.points) if m in curve.points]
@@ -83,7 +83,7 @@ def _panel(axes: Any, curve: Curve) -> None:
         steps, values = [s for s, _ in points], [v for _, v in points]
         if not held and len(points) > 60:
             axes.plot(steps, values, color=MEASURED, alpha=0.25, linewidth=0.8)
-            steps, values = _smooth(points)
+            steps, values = smooth(points)
         style = {"marker": "o", "markersize": 4, "color": "#111111"} if held else {"color": MEASURED}
         axes.plot(steps, values, linewidth=1.4, label=_word(metric), **style)
         if wanted := curve.expected.get(metric):
@@ -101,7 +101,7 @@ def _word(metric: str) -> str:
     return words.get(metric, metric.replace("_", " "))
 
 
-def _smooth(points: Sequence[tuple[float, float]]) -> tuple[list[float], list[float]]:
+def smooth(points: Sequence[tuple[float, float]]) -> tuple[list[float], list[float]]:
     """A running mean over a thirtieth of the run, centred, so that it lags behind nothing."""
     half = max(1, len(points) // 60)
     values = [v for _, v in points]

@@ -13,7 +13,7 @@ from runner.recipe.rules import Facts, rule
 @rule("R954", "runs that can't be told apart", source="https://arxiv.org/abs/2411.00640")
 def labels(facts: Facts) -> Iterator[Diagnostic]:
     """Labels name the columns of the tables, so each is given once, `baseline` is one of them, and each run has
-    something to compare: results, or a table of its quantization or its benchmark.
+    something to compare: results, a table of its quantization or its benchmark, or what it left, for what it took.
     """
     seen: Counter[str] = Counter()
     for at, node in facts.all("runs.*"):
@@ -22,12 +22,12 @@ def labels(facts: Facts) -> Iterator[Diagnostic]:
         seen[name] += 1
         if label is not None and seen[name] == 2:
             yield facts.report("R954", f"{at}.label", f"two runs are called `{name}`", help="give each its own label")
-        if not any(node.child(key) for key in ("results", "gate", "bench")):
+        if not any(node.child(key) for key in ("results", "gate", "bench", "run")):
             yield facts.report(
                 "R954",
                 at,
                 f"`{name}` has nothing to compare",
-                help="add `results: ${needs.x.results}`, or a table as `gate` or `bench`",
+                help="add `results: ${needs.x.results}`, a table as `gate` or `bench`, or what it left as `run`",
             )
     baseline = facts.get("baseline")
     if isinstance(baseline, str) and baseline not in seen and "runs" not in facts.refused:
