@@ -56,7 +56,9 @@ def reentrant_checkpointing(facts: Facts) -> Iterator[Diagnostic]:
 def _reentrant(facts: Facts) -> bool:
     """What Axolotl will do; it fills in its default only where nothing at all is said, and never for Gemma 4, whose
     layers share keys and values (`normalize_config` in axolotl/utils/config)."""
-    if (facts.model is not None and facts.model.model_type in _GEMMA4_TYPES) or _GEMMA4.search(str(facts.get("base_model"))):
+    if (facts.model is not None and facts.model.model_type in _GEMMA4_TYPES) or _GEMMA4.search(
+        str(facts.get("base_model"))
+    ):
         return False
     if facts.has("gradient_checkpointing_kwargs"):
         return facts.get(_AT) is True
