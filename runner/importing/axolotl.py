@@ -12,14 +12,14 @@ from ruamel.yaml.nodes import MappingNode
 from runner.diagnostics import Diagnostic, Span
 from runner.importing import pictures
 from runner.importing.dump import dump
-from runner.importing.kind import axolotl_properties, kind_of, missing_in, title_of
+from runner.importing.kind import ENGINE, axolotl_properties, kind_of, missing_in, title_of
 from runner.importing.places import changed, extents, nodes_of, prefixed
 from runner.importing.plain import is_exported, restored
 from runner.importing.types import Imported, Row, Source
 from runner.importing.yaml11 import mended
 from runner.importing.zero import from_file, known_stage
 from runner.recipe.document import dotted, walk
-from runner.recipe.kinds import header_keys
+from runner.recipe.kinds import header_keys, refused_values
 from runner.recipe.load import Refused, nearest_word, parse, printable
 
 NAME = "axolotl"
@@ -49,6 +49,7 @@ def translate(source: Source, root: Path) -> Imported:
     text, inlined, unread = _deepspeed(text, source.file, root)
     text, meant = mended(text, axolotl_properties())
     values = parse(text, str(source.file), "imported").plain()
+    _has_kind(source, values)
     kind, why = kind_of(values, root)
     if kind == pictures.KIND:
         text, off = pictures.without_types(text)
@@ -57,6 +58,20 @@ def translate(source: Source, root: Path) -> Imported:
     rows = [Row("(kind)", kind, why), *source.rows, *rows, *renamed, *inlined, *meant, *off]
     found += [*source.found, *unread, *_variables(source)]
     return Imported(NAME, kind, headed(kind, title_of(kind, values), text), tuple(rows), tuple(found))
+
+
+def _has_kind(source: Source, values: dict[str, Any]) -> None:
+    why = refused_values(ENGINE).get("rl", {}).get(str(values.get("rl")))
+    if why:
+        raise Refused(
+            Diagnostic(
+                "R873",
+                f"there is no kind of recipe for `rl: {values['rl']}`",
+                source.span("rl"),
+                notes=(why,),
+                help="leave this config to Axolotl, or set `rl: grpo` with a reward function",
+            )
+        )
 
 
 def headed(kind: str, title: str, text: str) -> str:

@@ -5,24 +5,19 @@ out the keys that plugins add; this asks pydantic directly and gives such a fiel
 """
 
 import importlib
+import inspect
 import json
+import pkgutil
 import sys
+from collections.abc import Iterator
 from typing import Any
 
+import axolotl.integrations
+from axolotl.integrations.base import BasePlugin
 from axolotl.utils.schemas.config import AxolotlInputConfig
 from pydantic import BaseModel
 from pydantic.json_schema import GenerateJsonSchema
 from pydantic_core import PydanticSerializationError
-
-# The plugins whose keys a recipe may use: those that need no package beyond Axolotl's own environment.
-PLUGINS = {
-    "axolotl.integrations.liger.LigerPlugin": "axolotl.integrations.liger.args.LigerArgs",
-    "axolotl.integrations.cut_cross_entropy.CutCrossEntropyPlugin": (
-        "axolotl.integrations.cut_cross_entropy.args.CutCrossEntropyArgs"
-    ),
-    "axolotl.integrations.spectrum.SpectrumPlugin": "axolotl.integrations.spectrum.args.SpectrumArgs",
-    "axolotl.integrations.kernels.KernelsPlugin": "axolotl.integrations.kernels.args.KernelsArgs",
-}
 
 
 class Lenient(GenerateJsonSchema):
@@ -45,14 +40,35 @@ def schema_of(model: type[BaseModel]) -> dict[str, Any]:
     return model.model_json_schema(schema_generator=Lenient, by_alias=True)
 
 
+def integrations() -> Iterator[tuple[str, Any]]:
+    """Each package that Axolotl ships under `integrations`: its module, or the error that stops its import."""
+    for found in pkgutil.iter_modules(axolotl.integrations.__path__, "axolotl.integrations."):
+        if found.ispkg:
+            try:
+                yield found.name, importlib.import_module(found.name)
+            except ModuleNotFoundError as error:
+                yield found.name, error
+
+
+def plugins_of(name: str, module: Any) -> Iterator[tuple[str, type[BaseModel]]]:
+    """The plugins that a package offers, as `plugins` names them, with the class of their keys."""
+    for word, value in inspect.getmembers(module, inspect.isclass):
+        if issubclass(value, BasePlugin) and value is not BasePlugin and (args := value().get_input_args()):
+            args_module, args_name = args.rsplit(".", 1)
+            yield f"{name}.{word}", getattr(importlib.import_module(args_module), args_name)
+
+
 def main() -> None:
-    schema = schema_of(AxolotlInputConfig)
     plugins: dict[str, Any] = {}
-    for plugin, args in PLUGINS.items():
-        module, name = args.rsplit(".", 1)
-        plugins[plugin] = schema_of(getattr(importlib.import_module(module), name))
+    unavailable: dict[str, str] = {}  # package of Axolotl's -> the library it can't be imported without
+    for name, found in integrations():
+        if isinstance(found, ModuleNotFoundError):
+            unavailable[name] = str(found.name)
+            continue
+        plugins |= {plugin: schema_of(args) for plugin, args in plugins_of(name, found)}
     version = importlib.import_module("importlib.metadata").version("axolotl")
-    json.dump({"version": version, "schema": schema, "plugins": plugins}, sys.stdout)
+    told = {"version": version, "schema": schema_of(AxolotlInputConfig)}
+    json.dump({**told, "plugins": plugins, "unavailable": unavailable}, sys.stdout)
 
 
 if __name__ == "__main__":

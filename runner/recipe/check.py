@@ -14,7 +14,7 @@ from runner.facts.boxes import Box, box_names, load_box
 from runner.facts.models import Model, find_model, from_config
 from runner.recipe.artifacts import model_key
 from runner.recipe.document import Document, Node, Path, dotted
-from runner.recipe.kinds import engine_of, former_keys, kind_names, kind_schema
+from runner.recipe.kinds import engine_of, former_keys, kind_names, kind_schema, refused_values
 from runner.recipe.load import MAX_TOLD, nearest_word, printable
 from runner.recipe.rules import Facts, rules_for
 
@@ -143,7 +143,21 @@ def _translate(error: ValidationError, doc: Document, kind: str) -> Iterator[tup
     elif rule == "type":
         yield path, wrong_type(key, node, error)
     else:
-        yield path, wrong_value(key, node, error, rule)
+        yield path, _elsewhere(wrong_value(key, node, error, rule), kind, path, node.value)
+
+
+def _elsewhere(found: Diagnostic, kind: str, path: Path, value: Any) -> Diagnostic:
+    """With the kinds of the same engine that take the value, or why none does."""
+    if len(path) != 1 or not isinstance(value, str):
+        return found
+    name = str(path[0])
+    like = [k for k in kind_names() if k != kind and engine_of(k) == engine_of(kind)]
+    takes = [k for k in like if value in kind_schema(k)["properties"].get(name, {}).get("enum", ())]
+    if takes:
+        listed = " or ".join(f"`{k}`" for k in takes)
+        return replace(found, label="", notes=(f"kind {listed} takes it",), help=f"{found.help}, or change `kind`")
+    why = refused_values(engine_of(kind)).get(name, {}).get(value)
+    return replace(found, label="", notes=(why,)) if why else found
 
 
 def kind_note(kind: str, key: str) -> str:

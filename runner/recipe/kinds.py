@@ -52,10 +52,21 @@ def servers_in(kind: str) -> tuple[str, ...]:
 @cache
 def former_keys(engine: str) -> dict[str, str]:
     """Keys that the engine had once, or that other tools have: key -> what to write for it."""
+    return dict(_former().get(engine, {}))
+
+
+@cache
+def refused_values(engine: str) -> dict[str, dict[str, str]]:
+    """Values that the engine takes and no kind does: key -> value -> why."""
+    return dict(_former()["values"].get(engine, {}))
+
+
+@cache
+def _former() -> dict[str, Any]:
     import yaml
 
-    given: dict[str, dict[str, str]] = yaml.safe_load((shipped("data") / "keys" / "former.yaml").read_text())
-    return given.get(engine, {})
+    given: dict[str, Any] = yaml.safe_load((shipped("data") / "keys" / "former.yaml").read_text())
+    return given
 
 
 @cache

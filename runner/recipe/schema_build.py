@@ -107,9 +107,10 @@ def _add_object(out: Json, option: Json, defs: Json, words: Json, name: str) -> 
 
 
 def engine_properties(raw: Json, words: Json) -> Json:
-    """Every key the engine and its plugins accept: key -> flat schema with our description."""
+    """Every key the engine and its plugins accept: key -> flat schema with our description; a plugin's key names it."""
     found: Json = {}
-    for schema in (raw["schema"], *raw.get("plugins", {}).values()):
+    plugins = raw.get("plugins", {})
+    for plugin, schema in (("", raw["schema"]), *plugins.items()):
         defs = schema.get("$defs", {})
         for key, value in schema["properties"].items():
             flat = flatten(value, defs, words.get("definitions", {}))
@@ -117,8 +118,15 @@ def engine_properties(raw: Json, words: Json) -> Json:
                 flat["default"] = value["default"]
             if value.get("deprecated"):
                 flat["deprecated"] = True
+            if plugin:
+                flat["x-plugin"] = plugin
+            if key in words.get("types", {}):
+                flat["type"] = words["types"][key]
             flat["description"] = words["keys"].get(key, "")
             found[key] = flat
+    if plugins:  # an editor offers them, and rules look there for what there is
+        found["plugins"]["items"]["examples"] = sorted(plugins)
+        found["plugins"]["x-unavailable"] = raw["unavailable"]
     return dict(sorted(found.items()))
 
 

@@ -81,7 +81,7 @@ COMBINATIONS: list[dict[str, Any]] = [
     {**_LORA, "peft": {"loftq_config": {"loftq_bits": 4}}},
     {"bnb_config_kwargs": {"bnb_4bit_quant_type": "fp4"}},
     {"model_quantization_config": "Mxfp4Config", "load_in_4bit": True},
-    {"gptq": True, "revision_of_model": "main"},
+    {"revision_of_model": "main"},
     {"merge_lora": True, "load_in_8bit": True},
     # optimizers, schedules, precision
     {"optimizer": "muon", "deepspeed": "zero2"},

@@ -13,6 +13,7 @@ from runner.recipe.document import Path, dotted
 from runner.recipe.kinds import header_keys, kind_schema
 from runner.recipe.rules.axolotl.names import KERNELS, OPTIMIZERS, SCHEDULES, SUPERVISED, TEMPLATES
 from tests.differential.combinations import COMBINATIONS
+from tests.differential.plugins import PLUGINS
 
 # what the schema has as plain text, and the engine knows names for
 NAMES: dict[str, list[str]] = {
@@ -181,7 +182,7 @@ def _add(draw: st.DrawFn, values: Mapping[str, Any], schema: Mapping[str, Any]) 
 def _combine(draw: st.DrawFn, values: Mapping[str, Any], schema: Mapping[str, Any]) -> Changes:
     """Options that some validator has something to say about; only those that the kind has keys for."""
     known = schema["properties"]
-    fit = [c for c in COMBINATIONS if all(key.split(".")[0] in known for key in c)]
+    fit = [c for c in [*COMBINATIONS, *PLUGINS] if all(key.split(".")[0] in known for key in c)]
     chosen = draw(st.sampled_from(fit))
     changes: Changes = ()
     for key, value in chosen.items():

@@ -225,6 +225,7 @@ def test_variables_are_told(tmp_path: Path) -> None:
         (b"apiVersion: v1\nspec: {}\n", "R810", 0),
         (b"recipe: 1\nkind: dpo\nbase_model: a\nlearning_rate: 1e-4\nrl: dpo\n", "R815", 1),
         (b"title: x\nkind: y\n", "R810", 0),
+        (b"base_model: a\nlearning_rate: 1e-4\nrl: ebft\nebft: {mode: strided}\n", "R873", 3),
         (b'{"a": 1, "a": 2}', "R810", 0),
     ],
 )

@@ -17,7 +17,7 @@ from runner.redact import LOOKS_LIKE_ONE
 
 # of all kinds and at any depth, dashes as a server's own flags have them
 _REMOTE_CODE = ("trust_remote_code", "trust_remote_code_model")
-_SECRET_KEYS = ("comet_api_key",)
+_SECRET_KEYS = ("comet_api_key", "swanlab_api_key", "swanlab_lark_secret")
 # where users ask, by kind; its `host` and `api_key_file` are below
 _LISTENING = {"serve": "", "rag": "service."}
 # below the top, where schemas are open; serve's own keys and those of `engine_args` have rules of their own

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 from runner.diagnostics import Diagnostic
 from runner.recipe.rules import Facts, rule
 
 _AT = "gradient_checkpointing_kwargs.use_reentrant"
+_GEMMA4_TYPES = ("gemma4", "gemma4_unified")
+_GEMMA4 = re.compile(r"gemma-?4", re.IGNORECASE)
 _HELP = "set `gradient_checkpointing_kwargs: {use_reentrant: false}`"
 
 
@@ -51,7 +54,12 @@ def reentrant_checkpointing(facts: Facts) -> Iterator[Diagnostic]:
 
 
 def _reentrant(facts: Facts) -> bool:
-    """What Axolotl will do; it fills in its default only where nothing at all is said."""
+    """What Axolotl will do; it fills in its default only where nothing at all is said, and never for Gemma 4, whose
+    layers share keys and values (`normalize_config` in axolotl/utils/config)."""
+    if (facts.model is not None and facts.model.model_type in _GEMMA4_TYPES) or _GEMMA4.search(
+        str(facts.get("base_model"))
+    ):
+        return False
     if facts.has("gradient_checkpointing_kwargs"):
         return facts.get(_AT) is True
     return not facts.has("rl") and not facts.has("unfrozen_parameters")

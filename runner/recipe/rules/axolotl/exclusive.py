@@ -11,7 +11,6 @@ from runner.recipe.rules import Facts, rule
 _PAIRS = (
     ("lr_groups", "loraplus_lr_ratio", "both give parameters learning rates of their own"),
     ("max_memory", "gpu_memory_limit", "both say how much of a GPU may be used"),
-    ("gptq", "revision_of_model", "a GPTQ checkpoint is read from the main branch"),
     ("model_quantization_config", "load_in_4bit", "both say how the base is quantized"),
     ("model_quantization_config", "load_in_8bit", "both say how the base is quantized"),
     ("noisy_embedding_alpha", "neftune_noise_alpha", "one is the older name of the other"),
