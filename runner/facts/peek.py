@@ -12,6 +12,7 @@ import io
 import json
 import os
 import stat
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -84,8 +85,9 @@ def peek(file: Path, given: Any = None) -> Peek:
             found = _read(file, kind, start, whole)
             if found.rows or found.trouble or whole:
                 return found
-    except (OSError, EOFError, gzip.BadGzipFile) as error:
-        return Peek(file, trouble=(getattr(error, "strerror", None) or str(error) or "it ends too early").lower())
+    except (OSError, EOFError, ValueError, zlib.error) as error:
+        said = getattr(error, "strerror", None) or str(error)
+        return Peek(file, trouble=f"{said[:1].lower()}{said[1:]}")
     return Peek(file, doubt=f"its first row is longer than {_BYTES[1] >> 20} MiB")
 
 

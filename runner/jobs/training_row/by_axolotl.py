@@ -21,6 +21,7 @@ TORCH = "2.13.0"
 
 def shown(request: dict[str, Any]) -> dict[str, Any]:
     """Raises Unshown, and whatever Axolotl raises of a row that it can't read."""
+    _stay_here()
     cfg = _config(request["gpus"])
     if cfg.processor_type:
         raise Unshown("unshown", "rows with pictures become tokens only once their pictures are looked at")
@@ -50,7 +51,6 @@ def _config(gpus: dict[str, Any]) -> DictDefault:
     normalize_config(cfg)
     normalize_cfg_datasets(cfg)
     plugin_set_cfg(cfg)
-    cfg.dataset_num_proc = 1
     return cfg
 
 
@@ -87,6 +87,16 @@ def _pick(cfg: DictDefault, row: int) -> tuple[DictDefault, int, int]:
             return config, left, len(found)
         left, total = left - len(found), total + len(found)
     raise Unshown("missing", f"there is no row {row:,}: the data have {total:,}, the first of them 0")
+
+
+def _stay_here() -> None:
+    """datasets starts a process even for one row, which imports all of Axolotl again."""
+    map_rows = Dataset.map
+
+    def here(self: Dataset, *arguments: Any, **more: Any) -> Dataset:
+        return map_rows(self, *arguments, **{**more, "num_proc": None})
+
+    Dataset.map = here
 
 
 def _hand_out(rows: Dataset) -> None:

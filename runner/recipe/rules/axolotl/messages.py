@@ -98,9 +98,9 @@ def _unlearned(facts: Facts, local: Local, speakers: list[str], wanted: list[str
     shown = ", ".join(f"`{printable(s, 40)}`" for s in speakers[:6])
     wish = " or ".join(f"`{printable(w, 40)}`" for w in wanted[:6])
     strange = next((s for s in speakers if s not in _SUPERVISED), None)
-    mend = (
-        f"set `roles: {{user: [user], assistant: [{printable(strange, 40)}]}}`" if strange else "set `roles_to_train`"
-    )
+    mend = "set `roles_to_train: [assistant]`"
+    if strange:
+        mend = f"set `roles: {{user: [user], assistant: [{printable(strange, 40)}]}}`"
     return facts.report(
         "R852",
         _at(facts, local, "roles_to_train", "roles"),
