@@ -44,7 +44,7 @@ def _how(row: TrainingRow, ink: Ink) -> str:
 
 def _counts(row: TrainingRow, part: Part) -> str:
     total, learned = len(part.ids), sum(part.learned)
-    said = f"{total:,} tokens"
+    said = _tokens(total)
     if row.learns not in ("score", "rewards"):
         said += f", {learned:,} learned ({100 * learned / max(1, total):.0f}%)"
     return said
@@ -78,16 +78,16 @@ def _verdicts(row: TrainingRow) -> Iterator[str]:
     longest = max((len(p.ids) for p in row.parts), default=0)
     over = longest - row.sequence_len
     if over <= 0:
-        yield f"sequence_len {row.sequence_len:,}: nothing is cut, {-over:,} tokens of room"
+        yield f"sequence_len {row.sequence_len:,}: nothing is cut, room for {_tokens(-over)}"
         return
     beyond = sum(sum(p.learned[row.sequence_len :]) for p in row.parts)
     fate = {
         "drop": "the row is left out of training (`excess_length_strategy: truncate` cuts it instead)",
         "raise": "the run stops at it (`excess_length_strategy: raise`)",
-        "truncate": f"{over:,} tokens are cut, {beyond:,} of them learned",
-        "cut": f"{over:,} tokens are cut",
+        "truncate": f"{_tokens(over)} cut, {beyond:,} of them learned",
+        "cut": f"{_tokens(over)} cut",
     }[row.long]
-    yield f"sequence_len {row.sequence_len:,}: {over:,} tokens too long; {fate}"
+    yield f"sequence_len {row.sequence_len:,}: {_tokens(over)} too long; {fate}"
 
 
 def _end_words(row: TrainingRow) -> Iterator[str]:
@@ -105,6 +105,10 @@ def _end_words(row: TrainingRow) -> Iterator[str]:
     eos = f"`{visible(row.eos)}`" if row.eos else "none"
     yield f"ends: {len(ends) - len(good)} of {len(ends)} without: {what}; a model is not shown there where to stop"
     yield f"  the tokenizer's end token is {eos}; `eot_tokens` names others"
+
+
+def _tokens(count: int) -> str:
+    return f"{count:,} token{'' if count == 1 else 's'}"
 
 
 def _times(count: int) -> str:
