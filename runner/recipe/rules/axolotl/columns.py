@@ -82,8 +82,8 @@ _PAIRED = ("dpo", "ipo", "simpo")
 def columns(facts: Facts) -> Iterator[Diagnostic]:
     """Each dataset type reads columns of its own names, and some take others by a key of the entry: `field_messages`,
     `field`, `field_chosen`. Axolotl looks for them when it makes the first row, after the model's files were fetched,
-    and ends with a KeyError. Of a `user_defined` type that names no column of answers it makes rows without answers,
-    and trains on their end tokens alone. Files on this machine are looked into, the first rows of each.
+    and ends with a KeyError. Of a `user_defined` type that names no column of answers it drops every row, and ends with
+    nothing to train on. Files on this machine are looked into, the first rows of each.
     """
     for local in local_data(facts):
         if not local.columns or set(local.columns) >= TOKENIZED or any(p.trouble for p in local.peeks):

@@ -24,8 +24,8 @@ _HEADS = ("chat_template.default", "chat_template.argilla_chat")
 @rule("R851", "messages whose parts have other names", source=_SOURCE)
 def parts(facts: Facts) -> Iterator[Diagnostic]:
     """A message has a `role` and a `content`; where the data call them otherwise, as ShareGPT's `from` and `value`,
-    `message_property_mappings` says so. Without that Axolotl finds neither: preference training ends with a KeyError,
-    and supervised training with a template that is given nothing.
+    `message_property_mappings` says so in supervised training. Without that Axolotl ends with a KeyError when it makes
+    the first row; of pairs it takes no other names at all.
     """
     for local, pairs in _conversations(facts):
         spoken = list(_messages(local, pairs))
