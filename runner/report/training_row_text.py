@@ -92,7 +92,7 @@ def _verdicts(row: TrainingRow) -> Iterator[str]:
 
 def _end_words(row: TrainingRow) -> Iterator[str]:
     if not any(any(p.learned) for p in row.parts):
-        yield "nothing of it is learned: the row is left out of training"
+        yield "nothing of it is learned: packing leaves the row out, and without packing it teaches nothing"
         return
     ends = [end for part in row.parts for end in part.ends]
     good = [end for end in ends if end.learned]

@@ -63,7 +63,7 @@ def test_an_end_that_is_not_learned_is_said() -> None:
 
 def test_a_row_of_which_nothing_is_learned() -> None:
     none = replace(PART, learned=(False,) * 7, runs=(Run("hi", 0, False),), ends=())
-    assert "nothing of it is learned: the row is left out of training" in told(replace(ROW, parts=(none,)))
+    assert "nothing of it is learned: packing leaves the row out" in told(replace(ROW, parts=(none,)))
 
 
 def test_what_becomes_of_a_row_that_is_too_long() -> None:

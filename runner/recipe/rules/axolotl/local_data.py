@@ -16,6 +16,8 @@ from runner.recipe.rules import Facts
 LISTS = ("datasets", "test_datasets")
 # what Axolotl takes for rows that are tokenized already, whatever the type (utils/data/wrappers.py)
 TOKENIZED = {"input_ids", "attention_mask", "labels"}
+# the doubt of files that are not looked into
+OUTSIDE = "it is a link that leads out of the project, and was not looked into"
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +56,9 @@ def _local(root: Path, at: str, entry: dict[str, Any]) -> Local | None:
     for path in (_place(root, name) for name in entry_paths(listed)):
         if path is None:
             continue
+        if _leads_out(root, path):
+            peeks.append(Peek(path, doubt=OUTSIDE))
+            continue
         if path.is_dir():
             columns |= dict.fromkeys(saved_columns(path))
         for file in data_files(path):
@@ -71,6 +76,17 @@ def _place(root: Path, name: str) -> Path | None:
     if "${" in name or "\x00" in name or len(name) > 1024:
         return None
     return root / name
+
+
+def _leads_out(root: Path, path: Path) -> bool:
+    """Whether a place inside the project turns out to be another, by a link. What a recipe names by itself, with an
+    absolute path or `..`, everybody sees."""
+    if ".." in path.parts or not path.is_relative_to(root):
+        return False
+    try:
+        return not path.resolve().is_relative_to(root.resolve())
+    except (OSError, RuntimeError):  # links in a circle, which reading tells
+        return False
 
 
 def _state(file: Path) -> tuple[int, int]:

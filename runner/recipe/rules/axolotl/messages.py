@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -18,6 +19,7 @@ _SUPERVISED |= {"system": "system", "tool": "tool"}
 _PAIRED = ("user", "assistant", "system", "tool")
 # names that other datasets have for the two parts
 _OTHER = {"role": ("from", "speaker", "author", "sender"), "content": ("value", "text", "message", "body")}
+_WORD = re.compile(r"[A-Za-z][A-Za-z_-]{0,15}")
 _HEADS = ("chat_template.default", "chat_template.argilla_chat")
 
 
@@ -56,9 +58,9 @@ def parts(facts: Facts) -> Iterator[Diagnostic]:
 @rule("R852", "nobody speaks whose words are learned", source=_SOURCE)
 def roles(facts: Facts) -> Iterator[Diagnostic]:
     """Of a conversation the turns of `roles_to_train` are learned, the assistant's unless it says otherwise. Data whose
-    speakers are called something else have none: Axolotl drops every row, and ends with an empty dataset. Preference
-    formats know `user`, `assistant`, `system` and `tool` alone, and end with a KeyError at any other. In supervised
-    training `roles` says who speaks as whom.
+    speakers are called something else have none: Axolotl takes the rows all the same, the loss is that of no token, and
+    the run ends well; with packing it drops every row. Preference formats know `user`, `assistant`, `system` and `tool`
+    alone, and end with a KeyError at any other. In supervised training `roles` says who speaks as whom.
     """
     for local, pairs in _conversations(facts):
         name = _names(local.entry, pairs)["role"]
@@ -82,7 +84,7 @@ def roles(facts: Facts) -> Iterator[Diagnostic]:
 
 
 def _unmapped(facts: Facts, local: Local, unknown: list[str]) -> Diagnostic:
-    shown = ", ".join(f"`{printable(s, 40)}`" for s in unknown[:6])
+    shown = _words(unknown)
     meant = {s: _SUPERVISED[s] for s in unknown if s in _SUPERVISED}
     renamed = " and ".join(f"`{s}` to `{role}`" for s, role in meant.items())
     return facts.report(
@@ -95,9 +97,9 @@ def _unmapped(facts: Facts, local: Local, unknown: list[str]) -> Diagnostic:
 
 
 def _unlearned(facts: Facts, local: Local, speakers: list[str], wanted: list[str]) -> Diagnostic:
-    shown = ", ".join(f"`{printable(s, 40)}`" for s in speakers[:6])
+    shown = _words(speakers)
     wish = " or ".join(f"`{printable(w, 40)}`" for w in wanted[:6])
-    strange = next((s for s in speakers if s not in _SUPERVISED), None)
+    strange = next((s for s in speakers if s not in _SUPERVISED and _WORD.fullmatch(s)), None)
     mend = "set `roles_to_train: [assistant]`"
     if strange:
         mend = f"set `roles: {{user: [user], assistant: [{printable(strange, 40)}]}}`"
@@ -108,6 +110,12 @@ def _unlearned(facts: Facts, local: Local, speakers: list[str], wanted: list[str
         note=f"speakers of its first rows: {shown}",
         help=mend,
     )
+
+
+def _words(speakers: list[str]) -> str:
+    """Values of the data are shown only where they look like what a role is called."""
+    words = [f"`{s}`" for s in speakers[:6] if _WORD.fullmatch(s)]
+    return ", ".join(words + (["others"] if len(words) < len(speakers) else []))
 
 
 def _conversations(facts: Facts) -> Iterator[tuple[Local, bool]]:
