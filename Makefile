@@ -26,7 +26,7 @@ SCHEMA_ENGINES := axolotl transformers
 SERVERS := vllm
 RECIPE_FILES := $(shell find recipes -name '*.yaml' -o -type d)
 
-.PHONY: help setup list validate show plan recipe smoke serve rag doctor env graph schemas tasks smoke-data lock readme diagnostics fuzz mutate check lint test differential bench bench-rag clean
+.PHONY: help setup list validate show plan recipe smoke serve rag doctor env graph schemas tasks templates smoke-data lock readme diagnostics fuzz mutate check lint test differential bench bench-rag clean
 
 help: ## this list
 	@echo "usage: make TARGET [R=phase4/dpo-13b] [PROFILE=smoke] [-j2] [-n]"
@@ -107,6 +107,12 @@ tasks: $(RUNNER) ## data/lm_eval_tasks.txt, by which recipes' tasks are checked,
 	@mkdir -p artifacts
 	@"$$($(RUNNER) env path llmcompressor)/bin/python" runner/jobs/lm_eval_tasks.py > artifacts/tasks.txt
 	@mv artifacts/tasks.txt data/lm_eval_tasks.txt
+
+templates: $(RUNNER) ## data/chat_templates.yaml, by which recipes' ends of turns are checked, from the pinned Axolotl
+	@$(RUNNER) env build axolotl
+	@mkdir -p artifacts
+	@"$$($(RUNNER) env path axolotl)/bin/python" runner/jobs/chat_templates.py > artifacts/templates.yaml
+	@mv artifacts/templates.yaml data/chat_templates.yaml
 
 lock: $(RUNNER) ## runner/engines/locks from the extras in pyproject.toml
 	@for engine in $(ENGINES); do $(VENV)/bin/python -m runner.engines.relock $$engine . || exit 1; done

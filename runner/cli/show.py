@@ -28,10 +28,25 @@ def origin(span: Span, start: Path | None = None) -> str:
 @set_option
 @click.option("--resolved", is_flag=True, help="References and paths filled in, as the engine gets them.")
 @click.option("--json", "as_json", is_flag=True, help="As JSON.")
-def command(recipe: str, profile: str, sets: tuple[str, ...], resolved: bool, as_json: bool) -> None:
+@click.option(
+    "--sample",
+    type=click.IntRange(min=0),
+    is_flag=False,
+    flag_value=0,
+    metavar="[ROW]",
+    help="Show instead one row of the data as the engine makes it, and which tokens carry loss; the first without ROW.",
+)
+def command(
+    recipe: str, profile: str, sets: tuple[str, ...], resolved: bool, as_json: bool, sample: int | None
+) -> None:
     """Print what will run: every key with its value and the file and line, profile or option that set it."""
     _, opened, warnings = open_recipe(recipe, profile, sets)
     print_diagnostics(warnings)
+    if sample is not None:
+        from runner.cli.training_row import show_row
+
+        show_row(opened, sample, as_json=as_json)
+        return
     if as_json:
         click.echo(json.dumps(_as_json(opened), indent=1))
         return

@@ -11,7 +11,7 @@ from typing import Any
 
 from runner.facts.models import hub_cache
 from runner.facts.read import read_facts
-from runner.plan.rows import Rows, Uncountable, count_rows, data_type, first_rows
+from runner.facts.rows import Rows, Uncountable, count_rows, data_type, first_rows
 from runner.plan.tokens import counter_for, sequences
 from runner.project import shipped
 from runner.recipe.local_paths import entry_paths

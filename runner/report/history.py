@@ -134,7 +134,7 @@ def summarise(place: str, record: dict[str, Any]) -> Summary:
 
 
 def _headline(metrics: Any) -> str:
-    from runner.launch.supervise import headline  # much to import for who finds all in the cache
+    from runner.launch.outcome import headline  # much to import for who finds all in the cache
 
     try:
         said = headline(metrics) if isinstance(metrics, dict) and metrics else ""

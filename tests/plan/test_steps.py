@@ -11,12 +11,12 @@ from typing import Any
 
 import pytest
 
+from runner.facts import rows
 from runner.facts.read import read_facts
-from runner.plan import rows
+from runner.facts.rows import Uncountable, count_rows, first_rows
 from runner.plan.datasets import Unsized, sliced, sources
 from runner.plan.packing import TYPICAL_FILL, batches, fill
 from runner.plan.reading import read_workload
-from runner.plan.rows import Uncountable, count_rows, first_rows
 from runner.plan.steps import length_of
 from runner.plan.tokens import counter_for, sequences
 from runner.plan.types import Length

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from runner.diagnostics import Diagnostic
+from runner.facts.models import Model
 from runner.recipe.kinds import kind_schema
 from runner.recipe.load import printable
 from runner.recipe.rules import Facts, rule
@@ -12,6 +13,8 @@ from runner.recipe.rules import Facts, rule
 # families that look positions up in a table, so that one beyond its end is an error
 _TABLE = ("gpt2", "opt", "gpt_neo", "gpt_bigcode")
 _LONGER = ("rope_scaling", "rope_parameters", "max_position_embeddings", "n_positions")
+# scalings by which positions reach beyond `max_position_embeddings`
+_STRETCHED = ("linear", "dynamic", "yarn")
 AXOLOTL_SEQUENCE_LEN = 512
 
 
@@ -66,7 +69,7 @@ def sequence_too_long(facts: Facts) -> Iterator[Diagnostic]:
     GPT-2, stop with an index error at the first longer row.
     """
     model = facts.model
-    longest = model.max_positions if model is not None else None
+    longest = _positions(model) if model is not None else None
     length = facts.get("sequence_len", AXOLOTL_SEQUENCE_LEN)
     override = facts.get("model_config", {})
     if model is None or longest is None or length <= longest or "sequence_len" in facts.refused:
@@ -84,6 +87,20 @@ def sequence_too_long(facts: Facts) -> Iterator[Diagnostic]:
         help=f"set `sequence_len: {longest}`" + ("" if table else f", or {grow}"),
         severity="error" if table else "warning",
     )
+
+
+def _positions(model: Model) -> int | None:
+    """Those of its table, or as far as its config stretches its rotary embeddings already (transformers:
+    modeling_rope_utils.py). `llama3` and `longrope` count in `max_position_embeddings` what they stretch."""
+    most = model.max_positions
+    scaling = model.config.get("rope_parameters") or model.config.get("rope_scaling")
+    if most is None or not isinstance(scaling, dict):
+        return most
+    factor = scaling.get("factor")
+    if scaling.get("rope_type", scaling.get("type")) not in _STRETCHED or not isinstance(factor, (int, float)):
+        return most
+    before = scaling.get("original_max_position_embeddings")
+    return max(most, round((before if isinstance(before, int) else most) * min(factor, 1024)))
 
 
 @rule(

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
+from runner.facts.parquet import parquet_rows
+
 # Larger files are counted by their first part, so that a plan never takes long: lines count at 1 GB a second, the
 # records of CSV at 200 MB, JSON in one list at 300, and what is compressed at 30 of the compressed.
 WHOLE_BYTES = {"json": 200_000_000, "text": 200_000_000, "csv": 50_000_000, "list": 50_000_000, "gz": 10_000_000}
@@ -42,7 +44,8 @@ def count_rows(file: Path, kind: str) -> Rows:
     """`kind` is json (lines or one list), csv, text, parquet or arrow. Raises Uncountable."""
     try:
         if kind == "parquet":
-            return Rows(_parquet_rows(file))
+            with file.open("rb") as stream:
+                return Rows(parquet_rows(stream))
         if kind == "arrow":
             raise Uncountable(f"an Arrow file can't be counted without pyarrow: {file.name}")
         if kind == "csv":
@@ -155,84 +158,3 @@ def _csv_rows(file: Path) -> Rows:
             if read > SAMPLE_BYTES:
                 break
         return Rows(round(count / _share(file, stream, read)), exact=False)
-
-
-# --- Parquet: the row count stands in the footer, in Thrift's compact protocol ---
-# (apache/parquet-format: FileMetaData is {1: version, 2: schema, 3: num_rows, ...}; apache/thrift:
-# doc/specs/thrift-compact-protocol.md)
-
-_NUM_ROWS = 3
-_BOOLEANS, _BYTE, _INTEGERS, _DOUBLE, _BINARY, _LISTS, _MAP, _STRUCT = (1, 2), 3, (4, 5, 6), 7, 8, (9, 10), 11, 12
-
-
-def _parquet_rows(file: Path) -> int:
-    with file.open("rb") as stream:
-        stream.seek(-8, io.SEEK_END)
-        tail = stream.read(8)
-        if tail[4:] != b"PAR1":
-            raise ValueError("it does not end as a Parquet file does")
-        length = int.from_bytes(tail[:4], "little")
-        stream.seek(-8 - length, io.SEEK_END)
-        footer = io.BytesIO(stream.read(length))
-    field = 0
-    while True:
-        field, kind = _field(footer, field)
-        if kind == 0:
-            raise ValueError("its footer names no row count")
-        if field == _NUM_ROWS:
-            number = _varint(footer)
-            return (number >> 1) ^ -(number & 1)  # zigzag
-        _skip(footer, kind)
-
-
-def _field(data: IO[bytes], last: int) -> tuple[int, int]:
-    head = data.read(1)[0]
-    step, kind = head >> 4, head & 15
-    if kind and not step:
-        number = _varint(data)
-        return (number >> 1) ^ -(number & 1), kind
-    return last + step, kind
-
-
-def _varint(data: IO[bytes]) -> int:
-    found = shift = 0
-    while True:
-        byte = data.read(1)[0]
-        found |= (byte & 127) << shift
-        if byte < 128:
-            return found
-        shift += 7
-
-
-def _skip(data: IO[bytes], kind: int) -> None:
-    if kind in _BOOLEANS:
-        return
-    if kind == _BYTE:
-        data.read(1)
-    elif kind in _INTEGERS:
-        _varint(data)
-    elif kind == _DOUBLE:
-        data.read(8)
-    elif kind == _BINARY:
-        data.read(_varint(data))
-    elif kind in _LISTS:
-        head = data.read(1)[0]
-        for _ in range(_varint(data) if head >> 4 == 15 else head >> 4):
-            _skip_element(data, head & 15)
-    elif kind == _STRUCT:
-        field = 0
-        while True:
-            field, kind_of_field = _field(data, field)
-            if not kind_of_field:
-                return
-            _skip(data, kind_of_field)
-    else:
-        raise ValueError(f"its footer has a part of unknown type {kind}")
-
-
-def _skip_element(data: IO[bytes], kind: int) -> None:
-    """A boolean in a list takes a byte of its own, in a struct it is in the field's head."""
-    if kind in _BOOLEANS:
-        data.read(1)
-    else:
-        _skip(data, kind)
