@@ -8,8 +8,10 @@ from dataclasses import dataclass, fields, replace
 from functools import cache
 from typing import Any
 
+from runner.facts.faults import BoxError, Fault, listed, near
 from runner.facts.gpus import GpuFacts, find_gpu, gpu_names
 from runner.facts.read import read_facts
+from runner.facts.schedulers import Scheduler, make_scheduler, scheduler_faults
 from runner.project import shipped
 
 # What a box file leaves out. Per GPU, as clouds slice their eight-GPU nodes, rounded down: Lambda's 2 x H100 has 26
@@ -28,7 +30,7 @@ RATES = tuple(f.name for f in fields(GpuFacts) if f.name.endswith(("_tflops", "_
 COUNTS = ("gpus", "nodes", "cores")
 WORDS = ("name", "gpu", "compute_capability", "generation")
 NUMBERS = ("gpu_memory_gib", "ram_gib", "disk_gib", "price_usd_per_hour", "network_gb_s", *RATES)
-KEYS = ("name", "gpus", "gpu", "nodes", "cores", *NUMBERS, "compute_capability", "generation")
+KEYS = ("name", "gpus", "gpu", "nodes", "cores", *NUMBERS, "compute_capability", "generation", "scheduler")
 MAY_BE_NOTHING = {"gpus", "disk_gib", "price_usd_per_hour", "network_gb_s", *RATES}
 # without these nothing can be said about a GPU that we have no facts for
 NEEDED = ("gpu_memory_gib", "compute_capability", "bf16_tflops", "memory_gb_s")
@@ -61,6 +63,8 @@ class Box:
     price_usd_per_hour: float = 0.0
     network_gb_s: float = 0.0
     facts: GpuFacts | None = None
+    # who gives its nodes out; None where runs are started by hand or by the runner itself
+    scheduler: Scheduler | None = None
     # keys that its file leaves out, for which the defaults above stand
     assumed: frozenset[str] = frozenset()
 
@@ -68,26 +72,6 @@ class Box:
     def total_gpus(self) -> int:
         """Of all nodes."""
         return self.gpus * self.nodes
-
-
-@dataclass(frozen=True, slots=True)
-class Fault:
-    """One thing wrong with a box file: the key it is about ("" for the file), what, a remark and how to mend it."""
-
-    key: str
-    message: str
-    label: str = ""
-    help: str = ""
-    of_key: bool = False  # the key itself is wrong, not its value
-    harmless: bool = False  # the box can be made without it
-
-
-class BoxError(ValueError):
-    """A box that makes no sense; `faults` say all that is wrong with it."""
-
-    def __init__(self, faults: list[Fault]) -> None:
-        super().__init__("; ".join(fault.message for fault in faults))
-        self.faults = faults
 
 
 def box_names() -> list[str]:
@@ -129,6 +113,7 @@ def make_box(name: str, given: Mapping[str, Any], *, lenient: bool = False) -> B
         price_usd_per_hour=float(given.get("price_usd_per_hour", 0)),
         network_gb_s=float(network),
         facts=facts,
+        scheduler=make_scheduler(given.get("scheduler")),
         assumed=frozenset({"cores", "ram_gib", "disk_gib"} - set(given)),
     )
 
@@ -181,16 +166,16 @@ def _processor(given: Mapping[str, Any], cores: int, ram_gib: float) -> GpuFacts
 
 
 def box_faults(given: Mapping[str, Any]) -> list[Fault]:
-    return [*_unknown(given), *_ill_typed(given), *_lacking(given)]
+    return [*_unknown(given), *_ill_typed(given), *_lacking(given), *scheduler_faults(given.get("scheduler"))]
 
 
 def _unknown(given: Mapping[str, Any]) -> list[Fault]:
     found = []
     for key in map(str, given):
         if key not in KEYS:
-            close = _near(key, KEYS)
+            close = near(key, KEYS)
             label = f"did you mean `{close}`?" if close else ""
-            help = f"rename `{key}` to `{close}`" if close else f"remove `{key}`; a box has {_listed(KEYS)}"
+            help = f"rename `{key}` to `{close}`" if close else f"remove `{key}`; a box has {listed(KEYS)}"
             found.append(Fault(key, f"unknown key `{key}`", label, help, of_key=True, harmless=True))
     return found
 
@@ -236,24 +221,11 @@ def _lacking(given: Mapping[str, Any]) -> list[Fault]:
     elif isinstance(gpu, str) and gpu.strip() and find_gpu(gpu) is None and not set(NEEDED) <= set(given):
         missing = [key for key in NEEDED if key not in given]
         short = [name.partition("-")[0] for name in gpu_names()]
-        close = _near(gpu.lower(), [*gpu_names(), *(name for name in short if find_gpu(name))])
+        close = near(gpu.lower(), [*gpu_names(), *(name for name in short if find_gpu(name))])
         label = f"did you mean `{close}`?" if close else ""
-        help = f"add {_listed(missing)}, or name one of {_listed(gpu_names())}"
+        help = f"add {listed(missing)}, or name one of {listed(gpu_names())}"
         found.append(Fault("gpu", f"there are no facts about the GPU `{gpu}`", label, help))
     return found
-
-
-def _near(word: str, known: tuple[str, ...] | list[str]) -> str | None:
-    import difflib  # 5 ms that a box without fault does not pay
-
-    # `price`, `memory_gib`: a part of one key only; a part of several says nothing
-    whole = [k for k in known if f"_{word}_" in f"_{k}_"]
-    close = whole or difflib.get_close_matches(word, known, n=1, cutoff=0.6)
-    return close[0] if len(close) == 1 else None
-
-
-def _listed(keys: tuple[str, ...] | list[str]) -> str:
-    return ", ".join(f"`{key}`" for key in keys)
 
 
 def _example(key: str) -> str:
