@@ -29,6 +29,7 @@ class RunView:
         self.does = {s.name: s.does for s in steps}
         self.tty = sys.stderr.isatty()
         self.part = ""
+        self.note = ""
         self.told_step = 0
         self.told_at = 0.0
         # time and step of the first report: a run that goes on does not start at step 0
@@ -63,6 +64,9 @@ class RunView:
             self.bar.stop()
 
     def watch(self, progress: Progress) -> None:
+        if progress.note not in ("", self.note):
+            self.note = progress.note
+            self._say(f"{self.title}: {self.note}")
         if progress.part != self.part:
             self.part = progress.part
             if self.part in self.does:

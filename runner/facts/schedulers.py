@@ -104,7 +104,7 @@ def _of_key(kind: str, key: Any, value: Any) -> list[Fault]:
             if not _VARIABLE.fullmatch(str(name))
         ]
     if key == "time_limit" and not _TIME.fullmatch(value):
-        return [Fault(at, f"`time_limit` can't be `{value}`", help='for instance `"24:00:00"`, or `"2-00"` for two days')]
+        return [Fault(at, f"`time_limit` can't be `{value}`", help='for instance `"24:00:00"`, or `"2-00"`: two days')]
     if key == "bucket" and not _BUCKET.fullmatch(value):
         return [Fault(at, f"`bucket` can't be `{value}`", help="for instance `s3://my-bucket`")]
     if known[key] == TEXT and not _WORD.fullmatch(value):

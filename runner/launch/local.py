@@ -27,7 +27,8 @@ GRACE_S = (30.0, 10.0)
 
 @dataclass(slots=True)
 class Progress:
-    """Where a run stands. `step` and `max_steps` are the trainer's; `part` is the step of launch.sh."""
+    """Where a run stands. `step` and `max_steps` are the trainer's; `part` is the step of launch.sh; `note` is what its
+    scheduler says of it."""
 
     part: str = "start"
     step: int = 0
@@ -35,6 +36,7 @@ class Progress:
     loss: float | None = None
     tokens_per_s: float | None = None
     seconds: float = 0.0
+    note: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +50,8 @@ class Ended:
     parts: dict[str, float]
     peak_rss_gib: float
     resident_gib: dict[str, float]
+    # it goes on: nobody follows it any more
+    detached: bool = False
 
 
 Watch = Callable[[Progress], None]
@@ -63,7 +67,7 @@ def launch(run: Path, watch: Watch, *, environment: dict[str, str] | None = None
     end_stragglers(run)  # of a runner that was killed and is now started again
     given = {**os.environ, **(environment or {}), MARK: str(run)}
     with (run / LOG).open("ab") as log, asked_to_stop() as asked:
-        follower = _Follower(run, log.tell(), watch, started, LogMask(run / LOG, given, log.tell()))
+        follower = Follower(run, log.tell(), watch, started, LogMask(run / LOG, given, log.tell()))
         process = subprocess.Popen(
             ["bash", "launch.sh"],
             cwd=run,
@@ -106,7 +110,7 @@ def _usage(process: subprocess.Popen[bytes]) -> resource.struct_rusage | None:
     return usage if ended else None
 
 
-class _Follower:
+class Follower:
     """Reads what is new in log.txt and metrics.jsonl since the last look."""
 
     def __init__(self, run: Path, log_start: int, watch: Watch, started: float, mask: LogMask) -> None:

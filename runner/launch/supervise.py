@@ -15,9 +15,11 @@ from runner import __version__
 from runner.diagnostics import Diagnostic, Span
 from runner.engines import environments_of, load_engine
 from runner.engines.environment import environment
+from runner.launch import slurm
 from runner.launch.fitness import check_machine
 from runner.launch.local import Ended, Progress, launch
 from runner.launch.measured import measured, one_line, scaling
+from runner.launch.nodes import refuse_elsewhere
 from runner.launch.table import planned
 from runner.machine import probe
 from runner.project import Project
@@ -67,7 +69,8 @@ class Prepared:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """`status` is finished, failed or interrupted; `part` the step of launch.sh that it came to."""
+    """`status` is finished, failed, interrupted, or detached where a scheduler goes on with it; `part` the step of
+    launch.sh that it came to."""
 
     run: Path
     status: str
@@ -83,9 +86,11 @@ class Outcome:
 
 def refuse_machine(project: Project, recipe: Recipe) -> None:
     """Raises Refused (R31x) where this machine does not meet the recipe's box; a CPU run fits anywhere."""
-    if recipe.box.gpus == 0:
+    refuse_elsewhere(recipe)
+    submitted = recipe.box.scheduler is not None and recipe.box.scheduler.type == "slurm"
+    if recipe.box.gpus == 0 or submitted:
         return
-    found = [d for d in check_machine(probe(project.root), recipe.doc) if d.is_error]
+    found = [d for d in check_machine(probe(project.root), recipe.doc, recipe.box) if d.is_error]
     if found:
         raise Refused(*found)
 
@@ -121,6 +126,8 @@ def execute(
     prepared: Prepared,
     watch: Callable[[Progress], None],
     predicted: dict[str, Any] | None = None,
+    *,
+    follow: bool = True,
 ) -> Outcome:
     """Write the files, run them, record the result and beside it what was `predicted`, by the plan's dotted names.
 
@@ -131,7 +138,7 @@ def execute(
         folder.mkdir(parents=True, exist_ok=True)
         lock = FileLock(folder / ".lock")
         with lock.acquire(blocking=False):
-            return _execute(project, recipe, prepared, watch, predicted or {})
+            return _execute(project, recipe, prepared, watch, predicted or {}, follow)
     except Timeout:
         raise Refused(
             Diagnostic(
@@ -158,6 +165,7 @@ def _execute(
     prepared: Prepared,
     watch: Callable[[Progress], None],
     predicted: dict[str, Any],
+    followed: bool,
 ) -> Outcome:
     place = prepared.place or recipe.name
     run = prepared.resume.path if prepared.resume else new_run_dir(project, place, recipe.profile)
@@ -172,14 +180,16 @@ def _execute(
             parts.append(progress.part)
         watch(progress)
 
-    ended = launch(
-        run,
-        follow,
-        environment={
-            **environment_paths(recipe),
-            "RUNNER_PYTHON": sys.executable,  # for steps that only draw what the engine found
-        },
-    )
+    environment = {
+        **environment_paths(recipe),
+        "RUNNER_PYTHON": sys.executable,  # for steps that only draw what the engine found
+    }
+    if recipe.box.scheduler is None or recipe.box.scheduler.type != "slurm":
+        ended = launch(run, follow, environment=environment)
+    else:
+        ended = slurm.launch(run, follow, record, environment, follow=followed)
+    if ended.detached:
+        return Outcome(run, "detached", ended.code, parts[-1] if parts else "start", 0.0, [], "", "")
     metrics = final_metrics(run)
     outcome = _judge(recipe, run, ended, parts[-1] if parts else "start", metrics)
     found = measured(recipe, run, ended, metrics)
@@ -226,6 +236,7 @@ def start_record(recipe: Recipe, prepared: Prepared, run: Path) -> dict[str, Any
         "resumed": [*earlier.get("resumed", []), now()] if earlier else [],
         "seconds": earlier.get("seconds", 0.0),
         "parts": earlier.get("parts", {}),
+        **({"job": earlier["job"]} if "job" in earlier else {}),
         "runner": __version__,
         "engine": {
             "name": recipe.engine,

@@ -62,7 +62,7 @@ def config(folder: Path, nodes: int) -> str:
         f"SlurmUser={user}",
         f"SlurmdUser={user}",
         f"SlurmctldPort={_free_port()}",
-        f"AuthInfo=socket={folder}/munge.sock",
+        f"AuthInfo=socket={folder}/munge.sock,cred_expire=5",  # how long a job waits that is queued again
         f"StateSaveLocation={folder}/state",
         f"SlurmdSpoolDir={folder}/spool-%n",
         f"SlurmctldPidFile={folder}/slurmctld.pid",
@@ -76,6 +76,8 @@ def config(folder: Path, nodes: int) -> str:
         f"JobCompLoc={folder}/done.txt",
         "ReturnToService=2",
         "MpiDefault=none",
+        "SlurmdTimeout=10",
+        "KillWait=5",
     ]
     names = ",".join(f"n{n}" for n in range(1, nodes + 1))
     lines += [f"NodeName=n{n} NodeAddr=127.0.0.1 Port={_free_port()} CPUs=1 State=UNKNOWN" for n in range(1, nodes + 1)]
