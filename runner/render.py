@@ -16,6 +16,7 @@ from runner import __version__
 from runner.engines import environments_of, jobs_dir, load_engine
 from runner.engines.environment import environment
 from runner.engines.nodes import nodes_of
+from runner.engines.sky import sky_task
 from runner.facts.servers import HOST
 from runner.plan.serving.recipe import laid_out
 from runner.project import shipped
@@ -123,7 +124,7 @@ def render(recipe: Recipe) -> dict[str, str]:
             files |= {file: ready.render(context, item=item) for file, item in items.items()}
         elif (text := ready.render(context)).strip():
             files[name] = text
-    asked = {"saves_on_request": getattr(engine, "SAVES_ON_REQUEST", None)}
+    asked = {"saves_on_request": getattr(engine, "SAVES_ON_REQUEST", None), "sky_task": sky_task}
     for name, source in _for_nodes(recipe, context["nodes"]).items():
         files[name] = jinja().get_template(source).render(context, scheduler=recipe.box.scheduler, **asked)
     for job in engine.jobs(recipe):

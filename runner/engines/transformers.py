@@ -14,6 +14,8 @@ from runner.recipe.resolve import Recipe
 
 ENVIRONMENT = "axolotl"
 OUTPUT = "output"
+# jobs/trainer/interrupts.py saves a checkpoint when this file appears
+SAVES_ON_REQUEST = f"{OUTPUT}/axolotl_checkpoint.save"
 PACKAGE = "trainer"
 # a line of the job's own, where it knows what is wrong
 SAID = "trainer: error: "

@@ -40,6 +40,17 @@ GENERATIONS |= {100: "blackwell", 103: "blackwell", 120: "blackwell", 121: "blac
 PCIE_4_GB_S = 32.0
 
 
+# how SkyPilot's catalogue calls the GPUs that it does not call by their driver's name
+SKY_NAMES = {
+    "NVIDIA A100-SXM4-40GB": "A100", "NVIDIA A100-PCIE-40GB": "A100", "NVIDIA A100-SXM4-80GB": "A100-80GB",
+    "NVIDIA A100 80GB PCIe": "A100-80GB", "NVIDIA H100 80GB HBM3": "H100", "NVIDIA H100 PCIe": "H100",
+    "NVIDIA H100 NVL": "H100-NVL", "NVIDIA GH200 480GB": "GH200", "NVIDIA GeForce RTX 4090": "RTX4090",
+    "NVIDIA GeForce RTX 3090": "RTX3090", "NVIDIA GeForce RTX 5090": "RTX5090", "NVIDIA RTX A6000": "RTXA6000",
+    "Tesla T4": "T4", "Tesla V100-SXM2-16GB": "V100", "Tesla V100-SXM2-32GB": "V100-32GB",
+    "AMD Instinct MI300X": "MI300X",
+}  # fmt: skip
+
+
 @dataclass(frozen=True, slots=True)
 class Box:
     """A machine, or `nodes` equal ones with one network between them.
@@ -67,6 +78,13 @@ class Box:
     scheduler: Scheduler | None = None
     # keys that its file leaves out, for which the defaults above stand
     assumed: frozenset[str] = frozenset()
+
+    @property
+    def accelerators(self) -> str:
+        """The GPUs of a node in SkyPilot's words, `H100:8`; nothing where there are none."""
+        own = self.scheduler.accelerator if self.scheduler is not None else ""
+        name = own or SKY_NAMES.get(self.gpu) or self.gpu.removeprefix("NVIDIA ").replace(" ", "-")
+        return f"{name}:{self.gpus}" if self.gpus else ""
 
     @property
     def total_gpus(self) -> int:
@@ -166,7 +184,12 @@ def _processor(given: Mapping[str, Any], cores: int, ram_gib: float) -> GpuFacts
 
 
 def box_faults(given: Mapping[str, Any]) -> list[Fault]:
-    return [*_unknown(given), *_ill_typed(given), *_lacking(given), *scheduler_faults(given.get("scheduler"))]
+    return [
+        *_unknown(given),
+        *_ill_typed(given),
+        *_lacking(given),
+        *scheduler_faults(given.get("scheduler"), given.get("nodes", 1)),
+    ]
 
 
 def _unknown(given: Mapping[str, Any]) -> list[Fault]:

@@ -18,7 +18,7 @@ KEYS: dict[str, dict[str, str]] = {
         "env": VARIABLES,
     },
     "sky": {
-        "infra": TEXT, "accelerator": TEXT, "spot": YES_NO, "bucket": TEXT, "max_restarts": COUNT, "env": VARIABLES,
+        "infra": TEXT, "accelerator": TEXT, "spot": YES_NO, "bucket": TEXT, "volume": TEXT, "max_restarts": COUNT, "env": VARIABLES,
     },
 }  # fmt: skip
 # one word each, since they stand in `#SBATCH` lines, where a second would be another option
@@ -38,8 +38,8 @@ class Scheduler:
 
     Slurm: `save_before_s` seconds before `time_limit` a checkpoint is asked for, after which the job is queued again;
     it is, too, after the loss of a node, `max_requeues` times in all. SkyPilot: `infra` as `sky launch --infra` takes
-    it (`k8s`, `aws/us-east-1`), `bucket` keeps artifacts/ beyond the life of a machine. `env`: variables of every
-    process, NCCL's above all.
+    it (`k8s`, `aws/us-east-1`); artifacts/ outlives a machine in a `bucket`, or in a `volume`, which several nodes can
+    share. `env`: variables of every process, NCCL's above all.
     """
 
     type: str
@@ -58,6 +58,7 @@ class Scheduler:
     accelerator: str = ""
     spot: bool = False
     bucket: str = ""
+    volume: str = ""
     max_restarts: int = 3
     env: tuple[tuple[str, str], ...] = ()
 
@@ -72,7 +73,8 @@ def make_scheduler(given: Mapping[str, Any] | None) -> Scheduler | None:
     return Scheduler(given["type"], **known)
 
 
-def scheduler_faults(given: Any) -> list[Fault]:
+def scheduler_faults(given: Any, nodes: Any = 1) -> list[Fault]:
+    """What is wrong with the scheduler of a box of so many nodes."""
     if given is None:
         return []
     types = listed(list(KEYS))
@@ -84,7 +86,11 @@ def scheduler_faults(given: Any) -> list[Fault]:
         close = near(str(given["type"]), list(KEYS))
         label = f"did you mean `{close}`?" if close else ""
         return [Fault("scheduler.type", f"unknown scheduler `{given['type']}`", label, f"one of {types}")]
-    return [fault for key, value in given.items() if key != "type" for fault in _of_key(given["type"], key, value)]
+    found = [fault for key, value in given.items() if key != "type" for fault in _of_key(given["type"], key, value)]
+    if given["type"] == "sky" and isinstance(nodes, int) and nodes > 1 and "volume" not in given:
+        help = "add `volume`, the name of one that all nodes can write at once; `sky volumes apply` makes it"
+        found.append(Fault("scheduler", f"the {nodes} nodes of a SkyPilot task need a `volume` to share", help=help))
+    return found
 
 
 def _of_key(kind: str, key: Any, value: Any) -> list[Fault]:

@@ -16,8 +16,9 @@ from typing import Any
 
 from runner.diagnostics import Diagnostic, Span
 from runner.launch.local import Ended, Follower, Watch, asked_to_stop
+from runner.project import Project, valid_name
 from runner.recipe.load import Refused, printable
-from runner.record import LOG, RECORD, now, write_json
+from runner.record import LOG, RECORD, Run, now, runs, write_json
 from runner.redact import LogMask, mask_logs, redact
 
 COMMANDS = ("sbatch", "squeue", "scancel", "scontrol")
@@ -145,6 +146,15 @@ def attached(record: Mapping[str, Any]) -> str | None:
     if not isinstance(job, dict) or job.get("scheduler") != "slurm" or "state" in job:
         return None
     return str(job["id"])
+
+
+def jobs(project: Project, recipe: str) -> Iterator[tuple[Run, str]]:
+    """Runs of a recipe whose jobs nobody has seen the end of, newest first."""
+    folder = project.artifacts / recipe
+    profiles = sorted(p.name for p in folder.iterdir() if p.is_dir()) if valid_name(recipe) and folder.is_dir() else []
+    for run in sorted((r for p in profiles for r in runs(project, recipe, p)), key=lambda r: r.id, reverse=True):
+        if (job := attached(run.record)) is not None:
+            yield run, job
 
 
 def cancel(job: str) -> None:
