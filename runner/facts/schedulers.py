@@ -18,7 +18,8 @@ KEYS: dict[str, dict[str, str]] = {
         "env": VARIABLES,
     },
     "sky": {
-        "infra": TEXT, "accelerator": TEXT, "spot": YES_NO, "bucket": TEXT, "volume": TEXT, "max_restarts": COUNT, "env": VARIABLES,
+        "infra": TEXT, "accelerator": TEXT, "spot": YES_NO, "bucket": TEXT, "volume": TEXT, "max_restarts": COUNT,
+        "env": VARIABLES,
     },
 }  # fmt: skip
 # one word each, since they stand in `#SBATCH` lines, where a second would be another option
