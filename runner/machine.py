@@ -189,8 +189,7 @@ def check_box(machine: Machine, box: Box, recipe: str = "NAME", make: str = "rec
         found.append(Diagnostic(code, message, HERE, notes=notes, help=help))
 
     if box.nodes > 1:
-        nodes = f"box `{box.name}` has {box.nodes} nodes, and a run here starts processes on this machine alone"
-        lacks("R314", nodes, help="plan for it with `runner plan --box`, and run on one node's box")
+        found.append(several_nodes(box, recipe))
     here = len(machine.gpus)
     if here < box.gpus:
         lacks("R310", f"box `{box.name}` has {_gpus(box.gpus)} ({box.gpu}), this machine {_gpus(here)}", *machine.notes)
@@ -204,6 +203,16 @@ def check_box(machine: Machine, box: Box, recipe: str = "NAME", make: str = "rec
     if oldest and _capability(oldest) < _capability(box.compute_capability):
         lacks("R313", f"box `{box.name}` has GPUs of {box.compute_capability}, this machine of {oldest}")
     return found + (check_driver(machine) if box.gpus else [])
+
+
+def several_nodes(box: Box, recipe: str) -> Diagnostic:
+    return Diagnostic(
+        "R314",
+        f"box `{box.name}` has {box.nodes} nodes, and a run here starts processes on this machine alone",
+        HERE,
+        help=f"`runner render {recipe} --box {box.name} --out DIR` writes `hosts.sh`, which starts it over ssh; a box "
+        "with a `scheduler`, such as `slurm-4x8xh100`, is submitted",
+    )
 
 
 def check_driver(machine: Machine) -> list[Diagnostic]:

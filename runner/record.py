@@ -177,7 +177,8 @@ def write_files(folder: Path, files: dict[str, str]) -> None:
     for name, text in files.items():
         target = folder / name
         target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_text(text, encoding="utf-8")
+        if not (target.is_file() and target.read_bytes() == text.encode()):  # bash reads a script as it runs it
+            target.write_text(text, encoding="utf-8")
         if name.endswith(".sh"):
             target.chmod(0o755)
 

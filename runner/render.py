@@ -15,6 +15,8 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from runner import __version__
 from runner.engines import environments_of, jobs_dir, load_engine
 from runner.engines.environment import environment
+from runner.engines.nodes import nodes_of
+from runner.engines.sky import sky_task
 from runner.facts.servers import HOST
 from runner.plan.serving.recipe import laid_out
 from runner.project import shipped
@@ -88,6 +90,15 @@ def template_folder(recipe_kind: str, engine: str) -> Path:
     return own if own.is_dir() else shipped("templates") / engine
 
 
+def _for_nodes(recipe: Recipe, nodes: int) -> dict[str, str]:
+    """What starts launch.sh elsewhere, as name -> template: by hand on several nodes, and by the box's scheduler."""
+    found = {"hosts.sh": "_hosts.sh.j2"} if nodes > 1 else {}
+    if (scheduler := recipe.box.scheduler) is not None:
+        folder = shipped("templates") / "_schedulers" / scheduler.type
+        found |= {p.stem: str(p.relative_to(shipped("templates"))) for p in sorted(folder.glob("*.j2"))}
+    return found
+
+
 def render(recipe: Recipe) -> dict[str, str]:
     """Every file of a run. A template that renders to nothing leaves no file; `children/[children].yaml.j2` leaves one
     for each of the context's `children`, named by its key, with its value as `item`."""
@@ -100,6 +111,7 @@ def render(recipe: Recipe) -> dict[str, str]:
         "environment": {"engine": env.engine, "folder": env.path.name},
         "others": {each.engine: each.path.name for each in others},
         "version": __version__,
+        "nodes": nodes_of(recipe),
         **engine.context(recipe),
     }
     folder = template_folder(recipe.kind, recipe.engine)
@@ -112,6 +124,9 @@ def render(recipe: Recipe) -> dict[str, str]:
             files |= {file: ready.render(context, item=item) for file, item in items.items()}
         elif (text := ready.render(context)).strip():
             files[name] = text
+    asked = {"saves_on_request": getattr(engine, "SAVES_ON_REQUEST", None), "sky_task": sky_task}
+    for name, source in _for_nodes(recipe, context["nodes"]).items():
+        files[name] = jinja().get_template(source).render(context, scheduler=recipe.box.scheduler, **asked)
     for job in engine.jobs(recipe):
         files[f"jobs/{job}"] = (jobs_dir() / job).read_text()
     return files

@@ -11,9 +11,13 @@ from typing import Any
 import click
 
 from runner.diagnostics import Diagnostic, Span, shown_path, sort_diagnostics
+from runner.engines.nodes import on_box, without_gpus
+from runner.facts.boxes import Box
+from runner.launch.nodes import refuse_sweep
 from runner.project import Project, find_project, valid_name
 from runner.provenance.lock import read_lock
 from runner.provenance.locked import resolve_pinned
+from runner.recipe.box_file import find_box
 from runner.recipe.check import check
 from runner.recipe.compose import PROFILES, compose
 from runner.recipe.document import Document
@@ -45,6 +49,21 @@ def set_option(function: Callable[..., Any]) -> Callable[..., Any]:
     )
 
 
+def box_option(function: Callable[..., Any]) -> Callable[..., Any]:
+    return click.option(
+        "--box",
+        "box_name",
+        envvar="RUNNER_BOX",
+        metavar="NAME|PATH",
+        help="For this machine or cluster instead of the recipe's own box.",
+    )(function)
+
+
+def chosen_box(name: str | None, project: Project) -> Box | None:
+    """The box that `--box` names. Raises Refused as find_box does."""
+    return find_box(name, project.root) if name else None
+
+
 def refuse_existing(place: Path) -> None:
     """Raises Refused (R017) where a new file would take another's place."""
     if os.path.lexists(place):
@@ -66,22 +85,28 @@ def write_new(place: Path, text: str) -> None:
         raise click.UsageError(f"can't write {shown_path(str(place))}: {error.strerror}") from None
 
 
-def check_recipe(library: Library, file: Path, sets: tuple[str, ...] = ()) -> tuple[Document | None, list[Diagnostic]]:
-    """The composed recipe, and everything wrong with it; None where it can't even be composed."""
+def check_recipe(
+    library: Library, file: Path, sets: tuple[str, ...] = (), box: Box | None = None
+) -> tuple[Document | None, list[Diagnostic]]:
+    """The composed recipe, and everything wrong with it, on `box` instead of its own where one is given; None where it
+    can't even be composed."""
     name = library.project.recipe_name(file)
     if not valid_name(name):
         return None, [not_a_name(name, Span(str(file)))]
     try:
         doc = compose(library.project, file, profile=library.profile, sets=sets)
-        return check_document(library, doc, doc if library.profile == "full" else compose(library.project, file))
+        full = doc if library.profile == "full" else compose(library.project, file)
+        return check_document(library, doc, full, box)
     except Refused as refused:
         return None, refused.diagnostics
 
 
-def check_document(library: Library, doc: Document, full: Document) -> tuple[Document | None, list[Diagnostic]]:
+def check_document(
+    library: Library, doc: Document, full: Document, box: Box | None = None
+) -> tuple[Document | None, list[Diagnostic]]:
     """The same for a recipe that is composed already: in the library's profile, and as it is `full`y written."""
     try:
-        found = check(full, library.project.root)
+        found = check(full, library.project.root, box if library.profile == "full" else None)
         if any(d.code in ("R009", "R010") for d in found):
             return doc, found
         found += check_needs(library, doc)
@@ -89,27 +114,33 @@ def check_document(library: Library, doc: Document, full: Document) -> tuple[Doc
             found += check_sweep(library, in_profile(library, doc, library.profile)[0])
         if library.profile != "full" and not any(d.is_error for d in found):
             # what a profile or an option changed must hold together too
-            found += check(in_profile(library, doc, library.profile)[0], library.project.root)
+            small = without_gpus(box) if box is not None else None
+            found += check(in_profile(library, doc, library.profile)[0], library.project.root, small)
     except Refused as refused:
         return None, refused.diagnostics
     return doc, sort_diagnostics(found)
 
 
 def open_recipe(
-    given: str, profile: str, sets: tuple[str, ...] = (), name: str | None = None
+    given: str, profile: str, sets: tuple[str, ...] = (), name: str | None = None, box_name: str | None = None
 ) -> tuple[Project, Recipe, list[Diagnostic]]:
-    """A recipe ready to render, with its warnings; under another `name` where one is given. Raises Refused where it has
-    errors."""
+    """A recipe ready to render, with its warnings; under another `name`, and on another box, where they are given.
+    Raises Refused where it has errors."""
     project = find_project()
+    box = chosen_box(box_name, project)
     library = Library(project, profile)
     if name is not None and not valid_name(name):
         raise Refused(not_a_name(name, Span("<command line>")))
-    doc, found = check_recipe(library, find_recipe(project, given), sets)
+    doc, found = check_recipe(library, find_recipe(project, given), sets, box)
     if doc is None or any(d.is_error for d in found):
         raise Refused(*found)
     if name is not None:
         doc = replace(doc, name=name)
-    return project, resolve_pinned(library, doc, read_lock(doc.file)), found
+    recipe = resolve_pinned(library, doc, read_lock(doc.file))
+    if box is not None:
+        refuse_sweep(recipe, box)
+        recipe = on_box(recipe, box)
+    return project, recipe, found
 
 
 def causes(folder: Path) -> list[str]:

@@ -12,12 +12,13 @@ from typing import Any
 
 import click
 
-from runner.cli.common import profile_option
+from runner.cli.common import box_option, chosen_box, profile_option
 from runner.cli.output import print_diagnostics, wants_colour
 from runner.diagnostics import Diagnostic, Span, shown_path, sort_diagnostics, to_json
 from runner.engines.environment import environment, environments, locked_engines
-from runner.facts.boxes import box_names
-from runner.launch.fitness import check_machine
+from runner.facts.boxes import Box, box_names
+from runner.launch.fitness import check_machine, check_token
+from runner.launch.slurm import refuse_slurm
 from runner.machine import Machine, check_driver, probe
 from runner.project import Project, find_project
 from runner.recipe.box_file import FOLDER, box_text, unknown_gpu
@@ -58,6 +59,7 @@ class Line:
 @click.option("--gpu", is_flag=True, help="Time an all-reduce over all GPUs: do they reach each other, how fast.")
 @click.option("--cpu-ranks", type=click.IntRange(0, 8), default=0, hidden=True, help="Processes in the GPUs' stead.")
 @profile_option
+@box_option
 @click.pass_context
 def command(
     ctx: click.Context,
@@ -69,6 +71,7 @@ def command(
     gpu: bool,
     cpu_ranks: int,
     profile: str,
+    box_name: str | None,
 ) -> None:
     """Say what this machine has; with RECIPE, also what it lacks for the box that the recipe is meant for.
 
@@ -90,8 +93,9 @@ def command(
     doc = compose(project, find_recipe(project, recipe)) if recipe else None
     if profile == "smoke" and quiet:
         return  # a smoke run fits any machine that can hold its engine
+    box = chosen_box(box_name, project)
     machine = probe(project.root)
-    found = sort_diagnostics(check_machine(machine, doc) if doc else check_driver(machine))
+    found = sort_diagnostics(_lacking(machine, doc, box) if doc else check_driver(machine))
     if as_json:
         click.echo(json.dumps(as_data(machine, doc, found), indent=1))
     else:
@@ -101,9 +105,22 @@ def command(
                 click.echo()
         print_diagnostics(found)
         if doc is not None and not found and not quiet:
-            click.echo(f"this machine meets the box of {doc.name} ({box_of(doc).name})")
+            click.echo(f"this machine meets the box of {doc.name} ({(box or box_of(doc)).name})")
     if doc is not None and any(d.is_error for d in found):
         ctx.exit(1)
+
+
+def _lacking(machine: Machine, doc: Document, box: Box | None) -> list[Diagnostic]:
+    """Of a cluster nothing is known here but whether its commands are."""
+    box = box or box_of(doc)
+    if box.scheduler is None:
+        return check_machine(machine, doc, box)
+    if box.scheduler.type == "slurm":
+        try:
+            refuse_slurm()
+        except Refused as refused:
+            return refused.diagnostics
+    return check_token(machine, doc)
 
 
 def write_box(project: Project, path: str, force: bool) -> None:

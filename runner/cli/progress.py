@@ -38,6 +38,7 @@ class RunView:
         self.does = {s.name: s.does for s in steps}
         self.tty = sys.stderr.isatty()
         self.part = ""
+        self.note = ""
         self.told_step = 0
         self.told_at = 0.0
         self.waits_for = ""
@@ -73,6 +74,9 @@ class RunView:
             self.bar.stop()
 
     def watch(self, progress: Progress) -> None:
+        if progress.note not in ("", self.note):
+            self.note = progress.note
+            self._say(f"{self.title}: {self.note}")
         if progress.part != self.part:
             self.part = progress.part
             if self.part in self.does:

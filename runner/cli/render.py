@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from runner.cli.common import open_recipe, profile_option, recipe_argument, set_option
+from runner.cli.common import box_option, open_recipe, profile_option, recipe_argument, set_option
 from runner.cli.output import print_diagnostics
 from runner.record import write_files
 from runner.render import render
@@ -16,11 +16,14 @@ from runner.render import render
 @recipe_argument
 @profile_option
 @set_option
+@box_option
 @click.option("--out", type=click.Path(path_type=Path, file_okay=False), help="Write the files into this folder.")
 @click.option("--file", "only", metavar="NAME", help="Print one file, for instance launch.sh.")
-def command(recipe: str, profile: str, sets: tuple[str, ...], out: Path | None, only: str | None) -> None:
+def command(
+    recipe: str, profile: str, sets: tuple[str, ...], box_name: str | None, out: Path | None, only: str | None
+) -> None:
     """Render a recipe's launcher and configs, which are exactly what `runner run` executes."""
-    _, opened, warnings = open_recipe(recipe, profile, sets)
+    _, opened, warnings = open_recipe(recipe, profile, sets, box_name=box_name)
     print_diagnostics(warnings)
     files = render(opened)
     if only is not None:

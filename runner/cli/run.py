@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import click
 
-from runner.cli.common import causes, open_recipe, profile_option, recipe_argument, set_option
+from runner.cli.common import box_option, causes, open_recipe, profile_option, recipe_argument, set_option
 from runner.cli.output import print_diagnostics
 from runner.cli.progress import RunView, build_view
 from runner.diagnostics import Diagnostic, shown_path
@@ -23,14 +23,16 @@ from runner.provenance.locked import refuse_stale_lock
 from runner.recipe.kinds import serves
 from runner.recipe.load import Refused
 from runner.recipe.resolve import Recipe, refuse_missing
-from runner.record import latest
+from runner.record import Run, latest, read_run
 
 
 @click.command()
 @recipe_argument
 @profile_option
 @set_option
+@box_option
 @click.option("--force", is_flag=True, help="Run again even where a finished run of the same recipe is there.")
+@click.option("--detach", is_flag=True, help="Submit to the box's scheduler and return; `runner run` again follows.")
 @click.option("--anyway", is_flag=True, help="Run even where the plan says that it can't fit.")
 @click.option("--wait", is_flag=True, help="Wait while another run has this recipe or its GPUs, rather than refuse.")
 @click.option(
@@ -42,17 +44,19 @@ def command(
     recipe: str,
     profile: str,
     sets: tuple[str, ...],
+    box_name: str | None,
     force: bool,
+    detach: bool,
     anyway: bool,
     wait: bool,
     name: str | None,
 ) -> None:
-    """Run a recipe on this machine and record what happened.
+    """Run a recipe on this machine and record what happened; on a box with a `scheduler`, submit and follow it.
 
     A finished run of the unchanged recipe is not run again; an unfinished one goes on from its newest whole
     checkpoint. What the plan says can't fit is refused (R201). Exit code 4 when the engine failed.
     """
-    project, opened, warnings = open_recipe(recipe, profile, sets, name)
+    project, opened, warnings = open_recipe(recipe, profile, sets, name, box_name)
     print_diagnostics(warnings)
     refuse_served(opened)
     refuse_missing(opened)
@@ -68,10 +72,12 @@ def command(
     if not anyway:
         refuse_too_large(plan, opened)
         refuse_large_children(project, opened)
-    outcome = run_prepared(project, opened, prepared, plan, wait=wait)
+    outcome = run_prepared(project, opened, prepared, plan, wait=wait, follow=not detach)
     _tell(outcome, opened.name)
+    if outcome.status == "detached" and detach:
+        return
     if outcome.status != "finished":
-        ctx.exit(130 if outcome.status == "interrupted" else 4)
+        ctx.exit(4 if outcome.status == "failed" else 130)
 
 
 def refuse_served(recipe: Recipe) -> None:
@@ -106,7 +112,7 @@ def refuse_large_children(project: Project, recipe: Recipe) -> None:
 
 
 def run_prepared(
-    project: Project, recipe: Recipe, prepared: Prepared, plan: Plan | None, *, wait: bool = False
+    project: Project, recipe: Recipe, prepared: Prepared, plan: Plan | None, *, wait: bool = False, follow: bool = True
 ) -> Outcome:
     """Builds the engine's environment where it is not there yet, and shows the run as it goes."""
     engine = load_engine(recipe.engine)
@@ -117,7 +123,7 @@ def run_prepared(
     with RunView(recipe, engine.steps(recipe)) as view:
         told = predicted(plan) if plan is not None else foreseen_otherwise(project, recipe)
         waiting = view.waiting if wait else None
-        return execute(project, recipe, prepared, view.watch, told, tell=view.tell, waiting=waiting)
+        return execute(project, recipe, prepared, view.watch, told, tell=view.tell, waiting=waiting, follow=follow)
 
 
 def _tell(outcome: Outcome, name: str) -> None:
@@ -136,8 +142,13 @@ def _tell(outcome: Outcome, name: str) -> None:
 def tell_failure(outcome: Outcome, name: str) -> None:
     """What the engine said, and of a failure that we know the cause, the knob and what the plan says of it."""
     where = shown_path(str(outcome.run))
-    if outcome.status == "interrupted":
+    if outcome.status == "detached":
+        job = (read_run(outcome.run) or Run(outcome.run, {})).record.get("job", {}).get("id", "")
+        click.echo(f"{name}: Slurm job {job} goes on, its log is {where}/log.txt", err=True)
+        click.echo(f"  = the same command follows it again; `runner stop {name}` ends it", err=True)
+    elif outcome.status == "interrupted":
         click.echo(f"{name}: interrupted; run it again to go on from the newest checkpoint", err=True)
+    if outcome.status != "failed":
         return
     click.echo(f"error: {name}: the engine failed in step `{outcome.part}` (exit code {outcome.code})", err=True)
     told = [outcome.error]

@@ -1,10 +1,11 @@
-"""`runner stop`: drain an endpoint and leave nothing of it."""
+"""`runner stop`: drain an endpoint and leave nothing of it; cancel a run's job."""
 
 from __future__ import annotations
 
 import click
 
 from runner.diagnostics import Diagnostic, Span
+from runner.launch import slurm
 from runner.launch.endpoints import Endpoint, endpoints, stop
 from runner.project import Project, find_project
 from runner.recipe.load import Refused
@@ -14,8 +15,17 @@ from runner.recipe.load import Refused
 @click.argument("name", metavar="NAME|all")
 def command(name: str) -> None:
     """Stop an endpoint by its name as `runner ps` shows it, or all: requests under way come to their end, then no
-    process is left. Of one that was killed, what is left is cleared away."""
-    for endpoint in _named(find_project(), name):
+    process is left. Of one that was killed, what is left is cleared away.
+
+    The name of a recipe whose run is a Slurm job cancels that job; `runner run` goes on from what it saved.
+    """
+    project = find_project()
+    for run, job in slurm.jobs(project, name):
+        slurm.refuse_slurm()
+        slurm.cancel(job)
+        click.echo(f"{name} ({run.path.parent.name}): cancelled Slurm job {job}", err=True)
+        return
+    for endpoint in _named(project, name):
         if endpoint.alive:
             click.echo(f"{endpoint.recipe} ({endpoint.profile}): stopping", err=True)
         was, ended = endpoint.status, stop(endpoint)

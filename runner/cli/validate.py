@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from runner.cli.common import check_recipe, profile_option, set_option
+from runner.cli.common import box_option, check_recipe, chosen_box, profile_option, set_option
 from runner.cli.output import print_diagnostics, verdict
 from runner.diagnostics import Diagnostic, sort_diagnostics
 from runner.project import find_project
@@ -29,6 +29,7 @@ from runner.recipe.load import Refused, find_recipe
 @click.option("--engine", is_flag=True, help="Ask the engines' own validators too: seconds for each environment.")
 @profile_option
 @set_option
+@box_option
 @click.pass_context
 def command(
     ctx: click.Context,
@@ -40,6 +41,7 @@ def command(
     engine: bool,
     profile: str,
     sets: tuple[str, ...],
+    box_name: str | None,
 ) -> None:
     """Check recipes (all of them when none is named) and say everything that is wrong.
 
@@ -47,6 +49,7 @@ def command(
     """
     project = find_project()
     library = Library(project, profile)
+    box = chosen_box(box_name, project)
     files = []
     found: list[Diagnostic] = []
     for name in recipes:
@@ -58,13 +61,13 @@ def command(
         files = project.all_recipes()
     whole = []
     for file in files:
-        doc, wrong = check_recipe(library, file, sets)
+        doc, wrong = check_recipe(library, file, sets, box)
         if doc is not None and not sets and not any(d.is_error for d in wrong) and lock_path(file).is_file():
             wrong = [*wrong, *lock_differences(library, doc)]
         found += wrong
         whole += [] if any(d.is_error for d in wrong) else [file]
     for file in _needed(library, files) if needs else ():
-        found += check_recipe(library, file)[1]
+        found += check_recipe(library, file, box=box)[1]
     told = ""
     if engine:
         from runner.cli.validate_engine import ask_engines

@@ -17,6 +17,8 @@ OUTPUT = "output"
 # A local base model is linked into the run under this name. Axolotl looks for families in the text of `base_model`, so
 # that below a folder called `prompts` it takes every model for an MPT, and refuses gradient checkpointing.
 BASE = "base"
+# Axolotl saves a checkpoint when this file appears (utils/callbacks/dynamic_checkpoint.py)
+SAVES_ON_REQUEST = f"{OUTPUT}/axolotl_checkpoint.save"
 PLUGIN = "axolotl_plugin.RunnerPlugin"
 TENSOR_PLUGIN = "tensor_parallel.TensorParallelPlugin"
 # processes that stand in for the GPUs when a sharded recipe is smoked on a CPU
@@ -61,12 +63,13 @@ def _what(recipe: Recipe) -> str:
 
 
 def ranks(recipe: Recipe, box: Box | None = None) -> int:
-    """Training processes: one per GPU of the box; on a CPU two where the recipe shards, or says `ddp`, else one."""
+    """Training processes: one per GPU of the box; on a CPU two where the recipe shards, or says `ddp`, else one, and
+    one for each node."""
     box = box or recipe.box
     if box.gpus:
         return box.total_gpus
     several = any(recipe.values.get(key) for key in ("deepspeed", "ddp")) or _tensor_parallel(recipe)
-    return CPU_RANKS if several else 1
+    return max(CPU_RANKS if several else 1, box.nodes)
 
 
 def _tensor_parallel(recipe: Recipe) -> bool:
@@ -139,12 +142,15 @@ def _config(recipe: Recipe) -> dict[str, Any]:
     config["dataset_prepared_path"] = "./prepared"
     # running the same directory again goes on from its newest checkpoint
     config["auto_resume_from_checkpoints"] = True
+    if recipe.box.scheduler is not None:
+        # job.sbatch asks for a checkpoint by this file before the time limit; rank 0 looks for it after each step
+        config.setdefault("dynamic_checkpoint", {"enabled": True, "check_interval": 1})
     return config
 
 
 def plain(recipe: Recipe) -> dict[str, Any]:
     """The config for Axolotl alone: without what only our runs have, DeepSpeed's config a part of it."""
-    ours = ("plugins", "output_dir", "dataset_prepared_path", "auto_resume_from_checkpoints")
+    ours = ("plugins", "output_dir", "dataset_prepared_path", "auto_resume_from_checkpoints", "dynamic_checkpoint")
     given = recipe.values
     config = {key: value for key, value in _config(recipe).items() if key not in ours or key in given}
     config |= {key: given[key] for key in ours if key in given}

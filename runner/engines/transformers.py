@@ -8,11 +8,14 @@ from typing import Any
 
 from runner.engines import Step, jobs_dir
 from runner.engines.axolotl import failure as traceback_in
+from runner.facts.boxes import Box
 from runner.recipe.model_code import read_code
 from runner.recipe.resolve import Recipe
 
 ENVIRONMENT = "axolotl"
 OUTPUT = "output"
+# jobs/trainer/interrupts.py saves a checkpoint when this file appears
+SAVES_ON_REQUEST = f"{OUTPUT}/axolotl_checkpoint.save"
 PACKAGE = "trainer"
 # a line of the job's own, where it knows what is wrong
 SAID = "trainer: error: "
@@ -46,6 +49,12 @@ def steps(recipe: Recipe) -> tuple[Step, ...]:
     return tuple(found)
 
 
+def ranks(recipe: Recipe, box: Box | None = None) -> int:
+    """Training processes: one per GPU of the box; on CPUs one for each node."""
+    box = box or recipe.box
+    return box.total_gpus or box.nodes
+
+
 def objective(recipe: Recipe) -> str:
     return str(recipe.values.get("objective", recipe.kind))
 
@@ -56,7 +65,7 @@ def context(recipe: Recipe) -> dict[str, Any]:
     return {
         "config": config,
         "finetune": _finetune(recipe, config) if "finetune" in recipe.values else None,
-        "ranks": max(1, recipe.box.total_gpus),
+        "ranks": ranks(recipe),
         "cpu": cpu,
         # one process, so that torch may take every core; but smoke runs two recipes at a time
         "threads": int(recipe.profile == "smoke"),

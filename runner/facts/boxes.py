@@ -8,8 +8,10 @@ from dataclasses import dataclass, fields, replace
 from functools import cache
 from typing import Any
 
+from runner.facts.faults import BoxError, Fault, listed, near
 from runner.facts.gpus import GpuFacts, find_gpu, gpu_names
 from runner.facts.read import read_facts
+from runner.facts.schedulers import Scheduler, make_scheduler, scheduler_faults
 from runner.project import shipped
 
 # What a box file leaves out. Per GPU, as clouds slice their eight-GPU nodes, rounded down: Lambda's 2 x H100 has 26
@@ -28,7 +30,7 @@ RATES = tuple(f.name for f in fields(GpuFacts) if f.name.endswith(("_tflops", "_
 COUNTS = ("gpus", "nodes", "cores")
 WORDS = ("name", "gpu", "compute_capability", "generation")
 NUMBERS = ("gpu_memory_gib", "ram_gib", "disk_gib", "price_usd_per_hour", "network_gb_s", *RATES)
-KEYS = ("name", "gpus", "gpu", "nodes", "cores", *NUMBERS, "compute_capability", "generation")
+KEYS = ("name", "gpus", "gpu", "nodes", "cores", *NUMBERS, "compute_capability", "generation", "scheduler")
 MAY_BE_NOTHING = {"gpus", "disk_gib", "price_usd_per_hour", "network_gb_s", *RATES}
 # without these nothing can be said about a GPU that we have no facts for
 NEEDED = ("gpu_memory_gib", "compute_capability", "bf16_tflops", "memory_gb_s")
@@ -36,6 +38,17 @@ GENERATIONS = {70: "volta", 75: "turing", 80: "ampere", 86: "ampere", 89: "ada",
 GENERATIONS |= {100: "blackwell", 103: "blackwell", 120: "blackwell", 121: "blackwell"}
 # one direction of 16 lanes of PCIe 4, in 10**9 bytes per second
 PCIE_4_GB_S = 32.0
+
+
+# how SkyPilot's catalogue calls the GPUs that it does not call by their driver's name
+SKY_NAMES = {
+    "NVIDIA A100-SXM4-40GB": "A100", "NVIDIA A100-PCIE-40GB": "A100", "NVIDIA A100-SXM4-80GB": "A100-80GB",
+    "NVIDIA A100 80GB PCIe": "A100-80GB", "NVIDIA H100 80GB HBM3": "H100", "NVIDIA H100 PCIe": "H100",
+    "NVIDIA H100 NVL": "H100-NVL", "NVIDIA GH200 480GB": "GH200", "NVIDIA GeForce RTX 4090": "RTX4090",
+    "NVIDIA GeForce RTX 3090": "RTX3090", "NVIDIA GeForce RTX 5090": "RTX5090", "NVIDIA RTX A6000": "RTXA6000",
+    "Tesla T4": "T4", "Tesla V100-SXM2-16GB": "V100", "Tesla V100-SXM2-32GB": "V100-32GB",
+    "AMD Instinct MI300X": "MI300X",
+}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,33 +74,27 @@ class Box:
     price_usd_per_hour: float = 0.0
     network_gb_s: float = 0.0
     facts: GpuFacts | None = None
+    # who gives its nodes out; None where runs are started by hand or by the runner itself
+    scheduler: Scheduler | None = None
     # keys that its file leaves out, for which the defaults above stand
     assumed: frozenset[str] = frozenset()
+
+    @property
+    def accelerators(self) -> str:
+        """The GPUs of a node in SkyPilot's words, `H100:8`; nothing where there are none."""
+        own = self.scheduler.accelerator if self.scheduler is not None else ""
+        name = own or SKY_NAMES.get(self.gpu) or self.gpu.removeprefix("NVIDIA ").replace(" ", "-")
+        return f"{name}:{self.gpus}" if self.gpus else ""
+
+    @property
+    def submits(self) -> bool:
+        """Whether the runner hands its runs to a scheduler rather than start them itself."""
+        return self.scheduler is not None and self.scheduler.type == "slurm"
 
     @property
     def total_gpus(self) -> int:
         """Of all nodes."""
         return self.gpus * self.nodes
-
-
-@dataclass(frozen=True, slots=True)
-class Fault:
-    """One thing wrong with a box file: the key it is about ("" for the file), what, a remark and how to mend it."""
-
-    key: str
-    message: str
-    label: str = ""
-    help: str = ""
-    of_key: bool = False  # the key itself is wrong, not its value
-    harmless: bool = False  # the box can be made without it
-
-
-class BoxError(ValueError):
-    """A box that makes no sense; `faults` say all that is wrong with it."""
-
-    def __init__(self, faults: list[Fault]) -> None:
-        super().__init__("; ".join(fault.message for fault in faults))
-        self.faults = faults
 
 
 def box_names() -> list[str]:
@@ -129,6 +136,7 @@ def make_box(name: str, given: Mapping[str, Any], *, lenient: bool = False) -> B
         price_usd_per_hour=float(given.get("price_usd_per_hour", 0)),
         network_gb_s=float(network),
         facts=facts,
+        scheduler=make_scheduler(given.get("scheduler")),
         assumed=frozenset({"cores", "ram_gib", "disk_gib"} - set(given)),
     )
 
@@ -181,16 +189,21 @@ def _processor(given: Mapping[str, Any], cores: int, ram_gib: float) -> GpuFacts
 
 
 def box_faults(given: Mapping[str, Any]) -> list[Fault]:
-    return [*_unknown(given), *_ill_typed(given), *_lacking(given)]
+    return [
+        *_unknown(given),
+        *_ill_typed(given),
+        *_lacking(given),
+        *scheduler_faults(given.get("scheduler"), given.get("nodes", 1)),
+    ]
 
 
 def _unknown(given: Mapping[str, Any]) -> list[Fault]:
     found = []
     for key in map(str, given):
         if key not in KEYS:
-            close = _near(key, KEYS)
+            close = near(key, KEYS)
             label = f"did you mean `{close}`?" if close else ""
-            help = f"rename `{key}` to `{close}`" if close else f"remove `{key}`; a box has {_listed(KEYS)}"
+            help = f"rename `{key}` to `{close}`" if close else f"remove `{key}`; a box has {listed(KEYS)}"
             found.append(Fault(key, f"unknown key `{key}`", label, help, of_key=True, harmless=True))
     return found
 
@@ -236,24 +249,11 @@ def _lacking(given: Mapping[str, Any]) -> list[Fault]:
     elif isinstance(gpu, str) and gpu.strip() and find_gpu(gpu) is None and not set(NEEDED) <= set(given):
         missing = [key for key in NEEDED if key not in given]
         short = [name.partition("-")[0] for name in gpu_names()]
-        close = _near(gpu.lower(), [*gpu_names(), *(name for name in short if find_gpu(name))])
+        close = near(gpu.lower(), [*gpu_names(), *(name for name in short if find_gpu(name))])
         label = f"did you mean `{close}`?" if close else ""
-        help = f"add {_listed(missing)}, or name one of {_listed(gpu_names())}"
+        help = f"add {listed(missing)}, or name one of {listed(gpu_names())}"
         found.append(Fault("gpu", f"there are no facts about the GPU `{gpu}`", label, help))
     return found
-
-
-def _near(word: str, known: tuple[str, ...] | list[str]) -> str | None:
-    import difflib  # 5 ms that a box without fault does not pay
-
-    # `price`, `memory_gib`: a part of one key only; a part of several says nothing
-    whole = [k for k in known if f"_{word}_" in f"_{k}_"]
-    close = whole or difflib.get_close_matches(word, known, n=1, cutoff=0.6)
-    return close[0] if len(close) == 1 else None
-
-
-def _listed(keys: tuple[str, ...] | list[str]) -> str:
-    return ", ".join(f"`{key}`" for key in keys)
 
 
 def _example(key: str) -> str:

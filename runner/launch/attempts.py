@@ -9,12 +9,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from runner.launch import slurm
 from runner.launch.checkpoints import newest_whole, put_aside
 from runner.launch.describe import environment_paths
 from runner.launch.ended import before, failure_of
 from runner.launch.follow import Progress
 from runner.launch.local import Ended, asked_to_stop, launch
 from runner.launch.outcome import Outcome, judge
+from runner.launch.slurm import attached
 from runner.recipe.resolve import Recipe
 from runner.record import LOG, RECORD, final_metrics, now, write_json
 
@@ -39,6 +41,18 @@ class Supervision:
     weights_only: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class Attendance:
+    """Who attends a run: `watch` is given its progress, `tell` sentences; launch.sh inherits the open files `locks`.
+    A sweep's `child` may diverge. Without `follow` a job is left to its scheduler once it is submitted."""
+
+    watch: Callable[[Progress], None]
+    tell: Tell
+    locks: Sequence[int] = ()
+    child: bool = False
+    follow: bool = True
+
+
 def supervision(recipe: Recipe) -> Supervision:
     said = {name: node.plain() for name, node in recipe.doc.keys.items() if name in SUPERVISED}
     restarts, silence = (said.get(name) for name in SUPERVISED)
@@ -53,23 +67,21 @@ def run_attempts(
     recipe: Recipe,
     run: Path,
     record: dict[str, Any],
-    watch: Callable[[Progress], None],
-    tell: Tell,
-    *,
-    locks: Sequence[int],
-    child: bool,
+    by: Attendance,
 ) -> tuple[Outcome, Ended]:
     """As many attempts as the recipe allows, while what failed may do better a second time. `record` is run.json's:
     each attempt is added to it, and written, as soon as it has ended."""
     rules = supervision(recipe)
     for again in range(rules.max_restarts + 1):
-        outcome, ended = _attempt(recipe, run, record, rules, watch, tell, locks=locks, child=child)
+        outcome, ended = _attempt(recipe, run, record, rules, by)
+        if outcome.status == "detached":
+            return outcome, ended
         write_json(run / RECORD, record)
         if again == rules.max_restarts or not worth_retrying(outcome):
             return outcome, ended
         pause = min(PAUSE_S * 2**again, LONGEST_PAUSE_S)
-        tell(f"{outcome.error}; again in {pause:.0f} s ({again + 1} of {rules.max_restarts} restarts)")
-        if not _pause(pause, watch):
+        by.tell(f"{outcome.error}; again in {pause:.0f} s ({again + 1} of {rules.max_restarts} restarts)")
+        if not _pause(pause, by.watch):
             return replace(outcome, status="interrupted"), ended
     raise AssertionError("a run has one attempt at least")
 
@@ -84,36 +96,33 @@ def _attempt(
     run: Path,
     record: dict[str, Any],
     rules: Supervision,
-    watch: Callable[[Progress], None],
-    tell: Tell,
-    *,
-    locks: Sequence[int],
-    child: bool,
+    by: Attendance,
 ) -> tuple[Outcome, Ended]:
-    notes = put_aside(run, weights_only=rules.weights_only)
+    # of a job that goes on, the newest checkpoint may be half written
+    notes = put_aside(run, weights_only=rules.weights_only) if attached(record) is None else []
     start = newest_whole(run, weights_only=rules.weights_only)
-    if start is not None:
+    if start is not None and attached(record) is None:
         notes.append(f"goes on from {start}")
     for note in notes:
-        tell(note)
+        by.tell(note)
     _note(run, notes)
     was, parts, began = before(run), [""], now()
 
     def follow(progress: Progress) -> None:
         if parts[-1] != progress.part:
             parts.append(progress.part)
-        watch(progress)
+        by.watch(progress)
 
-    ended = launch(
-        run,
-        follow,
-        # RUNNER_PYTHON is for steps that only draw what the engine found
-        environment={**environment_paths(recipe), "RUNNER_PYTHON": sys.executable},
-        keep_open=locks,
-        hang_s=rules.hang_timeout_s,
-    )
+    # RUNNER_PYTHON is for steps that only draw what the engine found
+    environment = {**environment_paths(recipe), "RUNNER_PYTHON": sys.executable}
+    if recipe.box.submits:
+        ended = slurm.launch(run, follow, record, environment, follow=by.follow)
+    else:
+        ended = launch(run, follow, environment=environment, keep_open=by.locks, hang_s=rules.hang_timeout_s)
+    if ended.detached:
+        return Outcome(run, "detached", ended.code, parts[-1] or "start", 0.0, [], "", ""), ended
     metrics = final_metrics(run)
-    outcome = judge(recipe, run, ended, parts[-1] or "start", metrics, child=child)
+    outcome = judge(recipe, run, ended, parts[-1] or "start", metrics, child=by.child)
     if outcome.status == "failed":
         hung = ("hung",) if ended.silent_s is not None else ()
         outcome = replace(outcome, failure=failure_of(run, ended.code, was, hung))

@@ -43,6 +43,7 @@ def start_record(
         "seconds": earlier.get("seconds", 0.0),
         "parts": earlier.get("parts", {}),
         "attempts": earlier.get("attempts", []),
+        **({"job": earlier["job"]} if "job" in earlier else {}),
         "runner": __version__,
         "engine": {
             "name": recipe.engine,

@@ -8,6 +8,7 @@ from typing import Any
 
 from runner.diagnostics import Diagnostic
 from runner.engines.deepspeed import stage_name
+from runner.facts.boxes import Box
 from runner.machine import HERE, Machine, check_box, check_compilers
 from runner.recipe.check import box_of, model_of
 from runner.recipe.document import Document
@@ -17,11 +18,12 @@ WANDB_HOST = "api.wandb.ai"
 _WITHOUT_ACCOUNT = ("offline", "disabled", "dryrun")
 
 
-def check_machine(machine: Machine, doc: Document) -> list[Diagnostic]:
-    """Everything: the box's GPUs and memory, compilers where DeepSpeed will need them, a token for a gated model."""
+def check_machine(machine: Machine, doc: Document, box: Box | None = None) -> list[Diagnostic]:
+    """Everything: the box's GPUs and memory, compilers where DeepSpeed will need them, a token for a gated model.
+    `box` stands in for the recipe's own."""
     kind = doc.keys.get("kind")
     make = "serve MODEL" if kind is not None and kind.value in kind_names() and serves(str(kind.value)) else "recipe R"
-    found = check_box(machine, box_of(doc), doc.name, make) + check_compilers(machine, offloads(doc))
+    found = check_box(machine, box or box_of(doc), doc.name, make) + check_compilers(machine, offloads(doc))
     return [*found, *check_token(machine, doc)]
 
 

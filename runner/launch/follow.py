@@ -16,7 +16,8 @@ from runner.redact import LogMask
 
 @dataclass(slots=True)
 class Progress:
-    """Where a run stands. `step` and `max_steps` are the trainer's; `part` is the step of launch.sh."""
+    """Where a run stands. `step` and `max_steps` are the trainer's; `part` is the step of launch.sh; `note` is what its
+    scheduler says of it."""
 
     part: str = "start"
     step: int = 0
@@ -24,6 +25,7 @@ class Progress:
     loss: float | None = None
     tokens_per_s: float | None = None
     seconds: float = 0.0
+    note: str = ""
 
 
 Watch = Callable[[Progress], None]
@@ -33,17 +35,18 @@ class Follower:
     """Reads what is new in log.txt and metrics.jsonl since the last look, and masks secrets in the log.
 
     `heard` is when something last came of it, `stepped` when a training step last did (None before the first, and
-    after the last), `longest` the longest that a step has come after another; by time.monotonic().
+    after the last), `longest` the longest that a step has come after another; by time.monotonic(). A job that is found
+    again is followed `from_start` of its log.
     """
 
-    def __init__(self, run: Path, watch: Watch, environment: Mapping[str, str]) -> None:
+    def __init__(self, run: Path, watch: Watch, environment: Mapping[str, str], *, from_start: bool = False) -> None:
         self.run, self.watch = run, watch
         self.started = self.heard = time.monotonic()
         self.stepped: float | None = None
         self.longest = 0.0
         # held open: somebody may remove the log meanwhile
         self.log = (run / LOG).open("rb")
-        self.log_start = self.log.seek(0, 2)
+        self.log_start = self.log.seek(0, 0 if from_start else 2)
         self.rest = b""
         self.mask = LogMask(run / LOG, environment, self.log_start)
         _, self.metrics_at = read_metrics(run)

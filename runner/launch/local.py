@@ -45,6 +45,8 @@ class Ended:
     peak_rss_gib: float
     resident_gib: dict[str, float]
     silent_s: float | None = None
+    # it goes on: nobody follows it any more
+    detached: bool = False
 
 
 def launch(

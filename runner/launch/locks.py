@@ -120,10 +120,15 @@ def gpu_locks(recipe: Recipe, waiting: Waiting | None) -> Iterator[list[int]]:
     """The GPUs that a run will use, for itself alone on this machine, whichever project and clone it is of; yields the
     open files, which launch.sh is to inherit: what outlives us keeps its GPUs. Raises Refused (R414).
 
-    In order of their names, so that no two wait for each other. A sweep uses none itself: its children do.
+    In order of their names, so that no two wait for each other. A sweep uses none itself: its children do; nor does
+    what a scheduler runs elsewhere.
     """
     folder = cache_dir() / "locks"
-    names = [] if recipe.children else gpus_of(recipe.box.gpus, os.environ.get("CUDA_VISIBLE_DEVICES"))
+    names = (
+        []
+        if recipe.children or recipe.box.submits
+        else gpus_of(recipe.box.gpus, os.environ.get("CUDA_VISIBLE_DEVICES"))
+    )
     with ExitStack() as stack:
         files = []
         for name in names:

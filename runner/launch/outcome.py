@@ -16,8 +16,8 @@ from runner.record import Run, describe_outputs
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """`status` is finished, failed or interrupted; `part` the step of launch.sh that it came to; `failure` as run.json
-    has it, where it is one we know."""
+    """`status` is finished, failed, interrupted, or detached where a scheduler goes on with it; `part` the step of
+    launch.sh that it came to; `failure` as run.json has it, where it is one we know."""
 
     run: Path
     status: str

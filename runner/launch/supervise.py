@@ -9,13 +9,14 @@ from pathlib import Path
 from typing import Any
 
 from runner.diagnostics import Diagnostic, Span
-from runner.launch.attempts import Tell, run_attempts
+from runner.launch.attempts import Attendance, Tell, run_attempts
 from runner.launch.checkpoints import remove_replaced
 from runner.launch.describe import start_record
 from runner.launch.fitness import check_machine, check_tracker
 from runner.launch.follow import Progress
 from runner.launch.locks import Waiting, gpu_locks, recipe_lock
 from runner.launch.measured import measured, one_line, scaling
+from runner.launch.nodes import refuse_elsewhere
 from runner.launch.outcome import Outcome, of_finished
 from runner.launch.table import planned
 from runner.machine import probe
@@ -70,9 +71,10 @@ def refuse_machine(project: Project, recipe: Recipe) -> None:
     where its tracker wants a key that is not there."""
     if untold := check_tracker(recipe.doc, os.environ):
         raise Refused(*untold)
-    if recipe.box.gpus == 0:
+    refuse_elsewhere(recipe)
+    if recipe.box.gpus == 0 or recipe.box.submits:
         return
-    found = [d for d in check_machine(probe(project.root), recipe.doc) if d.is_error]
+    found = [d for d in check_machine(probe(project.root), recipe.doc, recipe.box) if d.is_error]
     if found:
         raise Refused(*found)
 
@@ -113,6 +115,7 @@ def execute(
     *,
     tell: Tell = lambda text: None,
     waiting: Waiting | None = None,
+    follow: bool = True,
 ) -> Outcome:
     """Write the files, run them, record the result and beside it what was `predicted`, by the plan's dotted names.
 
@@ -135,7 +138,8 @@ def execute(
                 prepared = prepare(project, recipe, force=prepared.forced, as_written=prepared.as_written)
                 if prepared.finished is not None:
                     return of_finished(prepared.finished)
-            return _execute(project, recipe, prepared, watch, tell, predicted or {}, locks)
+            by = Attendance(watch, tell, locks, child=prepared.child, follow=follow)
+            return _execute(project, recipe, prepared, predicted or {}, by)
     except OSError as error:
         raise Refused(
             Diagnostic(
@@ -151,10 +155,8 @@ def _execute(
     project: Project,
     recipe: Recipe,
     prepared: Prepared,
-    watch: Callable[[Progress], None],
-    tell: Tell,
     predicted: dict[str, Any],
-    locks: list[int],
+    by: Attendance,
 ) -> Outcome:
     place = prepared.place or recipe.name
     run = prepared.resume.path if prepared.resume else new_run_dir(project, place, recipe.profile)
@@ -164,7 +166,9 @@ def _execute(
     record = start_record(recipe, prepared.fingerprint, run, earlier, as_written=prepared.as_written)
     record |= {"planned": planned(recipe), "predicted": predicted, **snapshot(project, recipe, prepared.files, run)}
     write_json(run / RECORD, record)
-    outcome, ended = run_attempts(recipe, run, record, watch, tell, locks=locks, child=prepared.child)
+    outcome, ended = run_attempts(recipe, run, record, by)
+    if outcome.status == "detached":
+        return outcome
     metrics = final_metrics(run)
     found = measured(recipe, run, ended, metrics)
     outcome = replace(outcome, measured=found, comparison=one_line(predicted, found))

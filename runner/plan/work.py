@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from runner.facts.architecture import Stack, Weight
+from runner.plan.communication import communication
 from runner.plan.memory.activations import layer
 from runner.plan.memory.head import logits_bytes
 from runner.plan.memory.states import adapted, adapter_products, base_weights, is_quantized, trained_parameters
@@ -17,8 +18,8 @@ class Work:
 
     `matmul` and `attention` are floating point operations (a multiply-add is two), `model` those that a run without
     recomputation, masked halves left out, would have needed: what MFU counts. `elementwise`, `logits`, `dequantize` and
-    `optimizer` are bytes read and written. `local` and `remote` are bytes between GPUs of a node and between nodes,
-    `host` those over PCIe. `kernels` counts launches.
+    `optimizer` are bytes read and written. `local` and `remote` are bytes that a GPU sends to others of its node and a
+    node to other nodes, `host` those over PCIe. `kernels` counts launches.
     """
 
     matmul: float
@@ -43,7 +44,7 @@ def work(w: Workload) -> Work:
     parts = [_of_stack(w, stack) for stack in w.architecture.stacks]
     trained = w.adapter is None and (None, "lm_head") not in w.frozen
     head = sum(_products(x) for x, _ in base_weights(w) if x.part == "head") / w.tensor_parallel
-    local, remote, host = _communication(w)
+    local, remote, host = communication(w)
     return Work(
         matmul=sum(p.matmul for p in parts) + 2 * head * (3 if trained else 2) * w.logit_tokens,
         attention=sum(p.attention for p in parts),
@@ -137,66 +138,3 @@ def _optimizer(w: Workload) -> float:
     each = 3 * trained.bytes_each + 2 * w.optimizer.state_bytes[0 if trained.bytes_each == 4 else 1] + master
     each += 2 * trained.bytes_each * w.optimizer.scratch
     return 0.0 if w.sharding.offload_optimizer else trained.count / w.tensor_parallel / by * each
-
-
-def _communication(w: Workload) -> tuple[float, float, float]:
-    """Bytes one GPU sends per micro batch: within its node, between nodes, and to the host.
-
-    Gathering weights that `n` ranks share moves (n-1)/n of them, reducing gradients as much again, all-reduce twice as
-    much (Thakur et al. 2005, "Optimization of collective communication operations in MPICH"; ring algorithms).
-    """
-    shard, trained = w.sharding, trained_parameters(w)
-    n = w.data_parallel * w.context_parallel if shard.engine == "ddp" else shard.ways
-    moved = 0.0
-    if n > 1:
-        share = (n - 1) / n
-        base = sum(_gathered(w, x) * count for x, count in w.architecture.weights()) / w.tensor_parallel
-        grads = trained.count / w.tensor_parallel * (trained.bytes_each if shard.engine == "ddp" else w.compute_bytes)
-        if shard.stage >= 3:
-            gathers = 2 + (1 if w.checkpointing != "none" and shard.engine == "deepspeed" else 0)
-            moved = share * (gathers * base + grads)
-        elif shard.stage >= 1:
-            moved = share * (grads + (base if w.adapter is None else grads) / w.accumulation)
-        else:
-            moved = 2 * share * grads / w.accumulation
-    tensor = _tensor_parallel(w) + _context_parallel(w) + _between_stages(w)
-    nodes = w.box.nodes
-    # a ring over several nodes sends everything over each link, so the slowest, the network, sees all of it, shared by
-    # the GPUs of a node
-    remote = moved * w.box.gpus if nodes > 1 else 0.0
-    host = 0.0
-    if shard.offload_optimizer:
-        host = trained.count / max(1, shard.ways) * 2 * w.compute_bytes / w.accumulation
-    if shard.offload_weights:
-        host += sum(_gathered(w, x) * c for x, c in w.architecture.weights()) / max(1, shard.ways) * 3
-    return (0.0 if nodes > 1 else moved) + tensor, remote, host
-
-
-def _gathered(w: Workload, weight: Weight) -> float:
-    if w.quantization is not None and is_quantized(weight):
-        return weight.parameters * w.quantization.bytes_per_weight
-    return float(weight.parameters * w.compute_bytes)
-
-
-def _context_parallel(w: Workload) -> float:
-    """Keys and values go once around the ring forward, once more backward, and their gradients in 32 bits with them
-    (Liu et al. 2023, arXiv:2310.01889, section 3; ring_flash_attn/ring_flash_attn.py)."""
-    ways, stack = w.context_parallel, w.architecture.decoder
-    width = 2 * stack.kv_heads * stack.head_dim * stack.layers
-    times = 2 + (1 if w.checkpointing != "none" else 0)
-    return (ways - 1) * width * (times * w.compute_bytes + 4.0) * w.tokens
-
-
-def _between_stages(w: Workload) -> float:
-    """A stage receives hidden states and sends their gradient back; the next one does the opposite meanwhile."""
-    return 2.0 * w.architecture.decoder.hidden * w.compute_bytes * w.tokens if w.stages > 1 else 0.0
-
-
-def _tensor_parallel(w: Workload) -> float:
-    """Two all-reduces of the hidden states per layer forward, two backward (Shoeybi et al. 2019, arXiv:1909.08053)."""
-    ways = w.tensor_parallel
-    if ways <= 1:
-        return 0.0
-    stack = w.architecture.decoder
-    times = 4 + (2 if w.checkpointing != "none" else 0)
-    return 2 * (ways - 1) / ways * times * stack.layers * stack.hidden * w.compute_bytes * w.tokens

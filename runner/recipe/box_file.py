@@ -9,7 +9,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from runner.diagnostics import Diagnostic, Span
-from runner.facts.boxes import Box, BoxError, Fault, box_faults, box_names, load_box, make_box
+from runner.facts.boxes import Box, box_faults, box_names, load_box, make_box
+from runner.facts.faults import BoxError, Fault
 from runner.facts.gpus import find_gpu
 from runner.gpus import Gpu
 from runner.machine import Machine
@@ -78,7 +79,7 @@ def _of_a_box(d: Diagnostic) -> Diagnostic:
 
 
 def _diagnostic(fault: Fault, doc: Document) -> Diagnostic:
-    node = doc.keys.get(fault.key)
+    node = doc.keys.get(fault.key) or (doc.find(fault.key) if fault.key else None)
     whole = replace(doc.root.span, width=1)
     at = whole if node is None else node.key if fault.of_key else node.span
     return Diagnostic("R018", printable(fault.message, 200), at, fault.label, help=printable(fault.help, 800))

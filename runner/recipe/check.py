@@ -28,12 +28,13 @@ WORDS = {"string": "text", "number": "a number", "integer": "a whole number", "b
 WORDS |= {"array": "a list", "object": "a mapping", "null": "nothing"}
 
 
-def check(doc: Document, root: FilePath | None = None) -> list[Diagnostic]:
-    """Everything wrong with a composed recipe, sorted by place. Local models are looked for below `root`."""
+def check(doc: Document, root: FilePath | None = None, box: Box | None = None) -> list[Diagnostic]:
+    """Everything wrong with a composed recipe, sorted by place, on `box` instead of its own where one is given. Local
+    models are looked for below `root`."""
     found = list(check_header(doc))
     if any(d.code in ("R009", "R010") for d in found):
         return found
-    _, told = check_kind(doc, str(doc.keys["kind"].value), root=root)
+    _, told = check_kind(doc, str(doc.keys["kind"].value), box, root)
     return sort_diagnostics([*found, *told])
 
 

@@ -10,6 +10,7 @@ import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
 from pathlib import Path
 
 BINARIES = ("munged", "slurmctld", "slurmd", "sbatch", "squeue", "scancel", "sinfo")
@@ -20,9 +21,73 @@ def missing() -> list[str]:
     return [name for name in BINARIES if shutil.which(name, path=path) is None]
 
 
+@dataclass
+class Cluster:
+    """`env` is the environment in which `sbatch` and the like talk to it; `daemons` its processes by name."""
+
+    folder: Path
+    env: dict[str, str]
+    daemons: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
+
+    def start(self, name: str, *command: str) -> None:
+        with (self.folder / f"{name}.log").open("ab") as log:
+            self.daemons[name] = subprocess.Popen(command, env=self.env, stdout=log, stderr=log, start_new_session=True)
+
+    def start_node(self, name: str) -> None:
+        self.start(name, "slurmd", "-D", "-N", name, "-f", self.env["SLURM_CONF"])
+
+    def end(self, name: str) -> None:
+        process = self.daemons.pop(name)
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+    def lose_node(self, name: str) -> int:
+        """As when its power is cut: the daemon and all that a job has there are gone at once. How many those were."""
+        self.end(name)
+        lost = on_node(name, self.env["SLURM_CONF"])
+        for pid in {parent_of(pid) for pid in lost if named(parent_of(pid)).startswith("slurmstepd")} | lost:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        return len(lost)
+
+    def states(self) -> list[str]:
+        done = subprocess.run(["sinfo", "-hN", "-o", "%T"], env=self.env, capture_output=True, text=True)
+        return done.stdout.split()
+
+
+def on_node(name: str, config: str) -> set[int]:
+    """Processes of jobs on a node of this cluster, by what Slurm puts into their environment."""
+    found = set()
+    for entry in Path("/proc").glob("[0-9]*/environ"):
+        with suppress(OSError):
+            words = set(entry.read_bytes().split(b"\0"))
+            if {f"SLURMD_NODENAME={name}".encode(), f"SLURM_CONF={config}".encode()} <= words:
+                found.add(int(entry.parent.name))
+    return found
+
+
+def parent_of(pid: int) -> int:
+    with suppress(OSError):
+        return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+    return 0
+
+
+def named(pid: int) -> str:
+    with suppress(OSError):
+        return Path(f"/proc/{pid}/cmdline").read_text().replace("\0", " ")
+    return ""
+
+
 @contextmanager
 def cluster(folder: Path, nodes: int = 2) -> Iterator[dict[str, str]]:
     """Yields the environment in which `sbatch` and the like talk to it."""
+    with started(folder, nodes) as found:
+        yield found.env
+
+
+@contextmanager
+def started(folder: Path, nodes: int = 2) -> Iterator[Cluster]:
     folder.mkdir(parents=True)
     folder.chmod(0o755)
     env = {**os.environ, "PATH": f"{os.environ.get('PATH', '')}:/usr/sbin", "SLURM_CONF": str(folder / "slurm.conf")}
@@ -31,27 +96,24 @@ def cluster(folder: Path, nodes: int = 2) -> Iterator[dict[str, str]]:
     (folder / "slurm.conf").write_text(config(folder, nodes))
     for name in ("state", *(f"spool-n{n}" for n in range(1, nodes + 1))):
         (folder / name).mkdir()
-    started: list[subprocess.Popen[bytes]] = []
-
-    def start(*command: str) -> None:
-        log = (folder / f"{command[0]}-{len(started)}.log").open("wb")
-        started.append(subprocess.Popen(command, env=env, stdout=log, stderr=log, start_new_session=True))
-
+    here = Cluster(folder, env)
     try:
         kept = {"socket": "munge.sock", "key-file": "munge.key", "pid-file": "munged.pid", "seed-file": "munged.seed",
                 "log-file": "munged.log"}  # fmt: skip
-        start("munged", "--foreground", "--force", *(f"--{option}={folder}/{name}" for option, name in kept.items()))
+        options = [f"--{option}={folder}/{name}" for option, name in kept.items()]
+        here.start("munged", "munged", "--foreground", "--force", *options)
         _until(lambda: (folder / "munge.sock").exists())
-        start("slurmctld", "-D", "-f", env["SLURM_CONF"])
+        here.start("slurmctld", "slurmctld", "-D", "-f", env["SLURM_CONF"])
         for n in range(1, nodes + 1):
-            start("slurmd", "-D", "-N", f"n{n}", "-f", env["SLURM_CONF"])
-        _until(lambda: _idle(env) == nodes)
-        yield env
+            here.start_node(f"n{n}")
+        _until(lambda: here.states() == ["idle"] * nodes)
+        yield here
     finally:
-        for process in reversed(started):
+        for name in reversed(list(here.daemons)):
+            here.end(name)
+        for pid in {pid for n in range(1, nodes + 1) for pid in on_node(f"n{n}", env["SLURM_CONF"])}:
             with suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
+                os.kill(pid, signal.SIGKILL)
 
 
 def config(folder: Path, nodes: int) -> str:
@@ -62,7 +124,7 @@ def config(folder: Path, nodes: int) -> str:
         f"SlurmUser={user}",
         f"SlurmdUser={user}",
         f"SlurmctldPort={_free_port()}",
-        f"AuthInfo=socket={folder}/munge.sock",
+        f"AuthInfo=socket={folder}/munge.sock,cred_expire=5",  # how long a job waits that is queued again
         f"StateSaveLocation={folder}/state",
         f"SlurmdSpoolDir={folder}/spool-%n",
         f"SlurmctldPidFile={folder}/slurmctld.pid",
@@ -76,6 +138,8 @@ def config(folder: Path, nodes: int) -> str:
         f"JobCompLoc={folder}/done.txt",
         "ReturnToService=2",
         "MpiDefault=none",
+        "SlurmdTimeout=10",
+        "KillWait=5",
     ]
     names = ",".join(f"n{n}" for n in range(1, nodes + 1))
     lines += [f"NodeName=n{n} NodeAddr=127.0.0.1 Port={_free_port()} CPUs=1 State=UNKNOWN" for n in range(1, nodes + 1)]
@@ -86,11 +150,6 @@ def _free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
-
-
-def _idle(env: dict[str, str]) -> int:
-    done = subprocess.run(["sinfo", "-h", "-t", "idle", "-o", "%D"], env=env, capture_output=True, text=True)
-    return sum(int(word) for word in done.stdout.split() if word.isdecimal())
 
 
 def _until(there: object, seconds: float = 30) -> None:

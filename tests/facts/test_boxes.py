@@ -10,7 +10,8 @@ import pytest
 
 from runner.diagnostics import Diagnostic
 from runner.facts import gpus
-from runner.facts.boxes import KEYS, RATES, Box, BoxError, box_names, load_box, make_box
+from runner.facts.boxes import KEYS, RATES, Box, box_names, load_box, make_box
+from runner.facts.faults import BoxError
 from runner.facts.gpus import GpuFacts, find_gpu, gpu_names
 from runner.gpus import Gpu
 from runner.machine import Machine, check_box

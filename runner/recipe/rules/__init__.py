@@ -75,8 +75,8 @@ class Facts:
 
     @property
     def ranks(self) -> int:
-        """Processes that train, one per GPU of the box."""
-        return max(1, self.box.gpus)
+        """Processes that train, one per GPU of the box, of all its nodes."""
+        return max(1, self.box.total_gpus)
 
     @property
     def zero_stage(self) -> int:

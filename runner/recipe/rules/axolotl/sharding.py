@@ -140,7 +140,7 @@ def parallel_sizes(facts: Facts) -> Iterator[Diagnostic]:
             "R112",
             keys[0],
             f"{shown} must divide the number of GPUs, and {size} does not divide {gpus}",
-            label=f"box `{facts.box.name}` has {facts.box.gpus}",
+            label=f"box `{facts.box.name}` has {facts.box.total_gpus}",
             help=f"lower {'it' if len(keys) == 1 else 'one of them'}, or choose a larger `box`",
         )
     elif facts.get("dp_shard_size", 1) > 1 and gpus // size > 1 and not fsdp_version(facts):
