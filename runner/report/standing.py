@@ -1,0 +1,76 @@
+"""How far each recipe of the plan has been taken here, and with it each deliverable: from run records alone."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from runner.curriculum import Curriculum, Deliverable
+from runner.project import Project
+from runner.record import Run, latest, read_run, runs
+
+Level = Literal["done", "running", "failed", "smoked", "new"]
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """`full` and `smoke` are the newest finished runs as written, None where there is none; `newest` is the newest
+    full run that has not finished, where nothing has."""
+
+    recipe: str
+    full: Run | None
+    smoke: Run | None
+    newest: Run | None
+
+    @property
+    def level(self) -> Level:
+        """Only a finished full run is `done`; a smoke run shows that the pipeline works, and nothing more."""
+        if self.full is not None:
+            return "done"
+        if self.newest is not None:
+            return "running" if self.newest.status == "running" else "failed"
+        return "smoked" if self.smoke is not None else "new"
+
+
+def standing(project: Project, recipe: str) -> Standing:
+    """A run that `--set` cut short has finished and proves nothing: it is never `latest`."""
+    full, smoke = (_finished(project, recipe, profile) for profile in ("full", "smoke"))
+    unfinished = [] if full else [run for run in runs(project, recipe, "full") if run.status not in ENDED_WELL]
+    return Standing(recipe, full, smoke, unfinished[0] if unfinished else None)
+
+
+ENDED_WELL = ("finished", "stopped")
+
+
+def _finished(project: Project, recipe: str, profile: str) -> Run | None:
+    """What is served ends as `stopped` and has no `latest`: it counts if it came to answer."""
+    path = latest(project, recipe, profile)
+    if path is not None:
+        return read_run(path)
+    served = (run for run in runs(project, recipe, profile) if run.status == "stopped")
+    return next((run for run in served if run.record.get("measured", {}).get("ready_after_s") is not None), None)
+
+
+@dataclass(frozen=True, slots=True)
+class DeliverableState:
+    """`of` in the order of the deliverable's proof."""
+
+    deliverable: Deliverable
+    of: tuple[Standing, ...]
+
+    @property
+    def done(self) -> int:
+        return sum(each.level == "done" for each in self.of)
+
+    @property
+    def proven(self) -> bool:
+        return self.done == len(self.of)
+
+    @property
+    def smoked(self) -> int:
+        return sum(each.smoke is not None for each in self.of)
+
+
+def deliverables(project: Project, plan: Curriculum) -> list[DeliverableState]:
+    """The checklist, by number."""
+    return [DeliverableState(d, tuple(standing(project, recipe) for recipe in d.proof)) for d in plan.deliverables]
