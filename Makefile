@@ -112,6 +112,7 @@ lock: $(RUNNER) ## runner/engines/locks from the extras in pyproject.toml
 	@for engine in $(ENGINES); do $(VENV)/bin/python -m runner.engines.relock $$engine . || exit 1; done
 
 readme: $(RUNNER) ## the generated parts of README.md, from the recipes and what their runs here recorded
+	@$(VENV)/bin/python -m runner.report.costs
 	@$(VENV)/bin/python -m runner.report.readme README.md
 
 diagnostics: $(RUNNER) ## data/diagnostics.md, the long form of every code

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import json
-import shutil
-import sys
 from dataclasses import replace
 from pathlib import Path
 
 import click
 
 from runner.cli.common import profile_option, set_option
-from runner.cli.output import counted, print_diagnostics, wants_colour
+from runner.cli.output import counted, print_diagnostics, terminal_ink
 from runner.diagnostics import Diagnostic, Span
 from runner.facts.boxes import Box
 from runner.plan.any import AnyPlan, has_plan, plan_any
@@ -34,7 +32,6 @@ from runner.recipe.load import Refused, find_recipe, printable
 from runner.recipe.resolve import Recipe
 from runner.record import latest
 from runner.report.any_plan import all_pages, all_to_json, page, to_json
-from runner.report.ink import Ink
 from runner.report.serving_text import comparison
 
 
@@ -156,12 +153,12 @@ def _one(
         data = {**to_json(plan, told), **({"allow": allowed} if allowed else {})}
         click.echo(json.dumps(data, indent=1, allow_nan=False))
     else:
-        lines = page(plan, _ink())
+        lines = page(plan, terminal_ink())
         lines += (
             ["", *(f"allowed: {_ALLOWED.get(each, f'runs {printable(each)}')}" for each in allowed)] if allowed else []
         )
         if isinstance(plan, ServingPlan) and len(others := compared(recipe, box)) > 1:
-            lines += ["", *comparison(others, _ink())]
+            lines += ["", *comparison(others, terminal_ink())]
         click.echo("\n".join(lines))
     return plan.fits != "no"
 
@@ -222,7 +219,7 @@ def _all(project: Project, profile: str, box: Box | None, price: float | None, a
     if as_json:
         click.echo(json.dumps(all_to_json(plans), indent=1, allow_nan=False))
     else:
-        for line in all_pages(plans, _ink()):
+        for line in all_pages(plans, terminal_ink()):
             click.echo(line)
     return not refused and all(plan.fits != "no" for plan in plans)
 
@@ -244,17 +241,10 @@ def _fit(
     if as_json:
         click.echo(json.dumps(search_to_json(result), indent=1, allow_nan=False))
     else:
-        click.echo("\n".join(frontier(result, _ink())))
+        click.echo("\n".join(frontier(result, terminal_ink())))
     if write and best is not None:
         for sentence in best.changes_learning:
             click.echo(f"note: learned differently: {sentence}", err=True)
         changed = write_settings(project, Path(recipe.doc.file), best.settings)
         click.echo(changed or f"{called(recipe)}: nothing to change", err=as_json)
     return best is not None
-
-
-def _ink() -> Ink:
-    if not wants_colour(sys.stdout):
-        return Ink()
-    unicode = (sys.stdout.encoding or "").lower().startswith("utf")
-    return Ink(colour=unicode, width=max(60, min(100, shutil.get_terminal_size().columns)))

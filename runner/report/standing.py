@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
 from runner.curriculum import Curriculum, Deliverable
 from runner.project import Project
+from runner.recipe.graph import Library, needs_of
+from runner.recipe.load import Refused
 from runner.record import Run, latest, read_run, runs
 
 Level = Literal["done", "running", "failed", "smoked", "new"]
@@ -49,6 +52,26 @@ def _finished(project: Project, recipe: str, profile: str) -> Run | None:
         return read_run(path)
     served = (run for run in runs(project, recipe, profile) if run.status == "stopped")
     return next((run for run in served if run.record.get("measured", {}).get("ready_after_s") is not None), None)
+
+
+def needed(project: Project, recipes: Iterable[str]) -> list[str]:
+    """All that recipes stand on, directly or not, first what is made first; without themselves."""
+    library, found = Library(project), dict[str, None]()
+
+    def visit(name: str, above: tuple[str, ...]) -> None:
+        try:
+            needs = needs_of(library.get(name))
+        except Refused:
+            return
+        for node in needs.values():
+            if (below := str(node.value)) not in (*above, *found):
+                visit(below, (*above, below))
+                found[below] = None
+
+    asked = list(recipes)
+    for recipe in asked:
+        visit(recipe, (recipe,))
+    return [name for name in found if name not in asked]
 
 
 @dataclass(frozen=True, slots=True)
