@@ -111,8 +111,9 @@ tasks: $(RUNNER) ## data/lm_eval_tasks.txt, by which recipes' tasks are checked,
 lock: $(RUNNER) ## runner/engines/locks from the extras in pyproject.toml
 	@for engine in $(ENGINES); do $(VENV)/bin/python -m runner.engines.relock $$engine . || exit 1; done
 
-readme: $(RUNNER) ## the generated parts of README.md, from the recipes and what their runs here recorded
+readme: $(RUNNER) ## the generated parts of README.md and of the lessons, from the recipes, their plans and their runs here
 	@$(VENV)/bin/python -m runner.report.costs
+	@$(VENV)/bin/python -m runner.report.lessons
 	@$(VENV)/bin/python -m runner.report.readme README.md
 
 diagnostics: $(RUNNER) ## data/diagnostics.md, the long form of every code
