@@ -10,6 +10,7 @@ from typing import Any
 
 import click
 
+from runner.cli.completing import Word, recipes
 from runner.diagnostics import Diagnostic, Span, shown_path, sort_diagnostics
 from runner.project import Project, find_project, valid_name
 from runner.recipe.check import check
@@ -24,13 +25,13 @@ from runner.record import latest
 
 
 def recipe_argument(function: Callable[..., Any]) -> Callable[..., Any]:
-    return click.argument("recipe", metavar="RECIPE")(function)
+    return click.argument("recipe", metavar="RECIPE", shell_complete=recipes)(function)
 
 
 def profile_option(function: Callable[..., Any]) -> Callable[..., Any]:
     return click.option(
         "--profile",
-        type=click.Choice(PROFILES),
+        type=Word(PROFILES),
         default="full",
         show_default=True,
         help="`full` runs the recipe as written; `smoke` the same pipeline, tiny, on a CPU.",

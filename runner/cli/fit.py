@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from runner.cli import completing
 from runner.cli.common import profile_option
 from runner.cli.output import wants_colour
 from runner.diagnostics import Diagnostic, Span, shown_path
@@ -26,11 +27,13 @@ LAWS = ("chinchilla", "kaplan", "isoflop", "data-constrained", "envelope")
 
 @click.command()
 @click.argument("sources", nargs=-1, required=True, metavar="SOURCE...")
-@click.option("--law", type=click.Choice([*LAWS, "all"]), default="chinchilla", show_default=True, help="What to fit.")
+@click.option(
+    "--law", type=completing.Word([*LAWS, "all"]), default="chinchilla", show_default=True, help="What to fit."
+)
 @click.option("--compare", is_flag=True, help="All laws, by their error on the largest budgets. As --law all.")
 @click.option(
     "--method",
-    type=click.Choice(["fast", "many-start"]),
+    type=completing.Word(["fast", "many-start"]),
     default="fast",
     show_default=True,
     help="Chinchilla's law by variable projection, or by L-BFGS from 4,500 starts as it was published.",
@@ -41,7 +44,7 @@ LAWS = ("chinchilla", "kaplan", "isoflop", "data-constrained", "envelope")
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, metavar="N", help="Of the bootstrap.")
 @click.option(
     "--outliers",
-    type=click.Choice(["auto", "keep", "drop"]),
+    type=completing.Word(["auto", "keep", "drop"]),
     default="auto",
     show_default=True,
     help="All are named. `auto` leaves out those that no noise explains, `drop` all, `keep` none.",

@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from runner.cli.common import refuse_existing, write_new
+from runner.cli.completing import papers
 from runner.curriculum import Curriculum, Paper, curriculum
 from runner.diagnostics import Diagnostic, Span, shown_path
 from runner.project import Project, find_project
@@ -24,7 +25,7 @@ Examples:
 
 
 @click.command(epilog=EPILOG)
-@click.argument("paper", required=False, metavar="[PAPER]")
+@click.argument("paper", required=False, metavar="[PAPER]", shell_complete=papers)
 @click.option("--out", type=click.Path(path_type=Path, dir_okay=False), help="The file; else artifacts/notes/PAPER.md.")
 def command(paper: str | None, out: Path | None) -> None:
     """Start a note on a paper, with what it is read for and room for what you make of it; without one, list them."""

@@ -9,6 +9,7 @@ from pathlib import Path
 import click
 
 from runner.cli.common import profile_option, set_option
+from runner.cli.completing import boxes, recipes
 from runner.cli.output import counted, print_diagnostics, terminal_ink
 from runner.diagnostics import Diagnostic, Span
 from runner.facts.boxes import Box
@@ -36,8 +37,14 @@ from runner.report.serving_text import comparison
 
 
 @click.command()
-@click.argument("recipe", required=False, metavar="[RECIPE]")
-@click.option("--box", "box_name", metavar="NAME|PATH", help="Plan for this machine instead of the recipe's own.")
+@click.argument("recipe", required=False, metavar="[RECIPE]", shell_complete=recipes)
+@click.option(
+    "--box",
+    "box_name",
+    metavar="NAME|PATH",
+    shell_complete=boxes,
+    help="Plan for this machine instead of the recipe's own.",
+)
 @profile_option
 @set_option
 @click.option("--price", type=click.FloatRange(min=0), metavar="USD", help="USD per hour of the whole box.")

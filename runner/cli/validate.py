@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from runner.cli import completing
 from runner.cli.common import check_recipe, profile_option, set_option
 from runner.cli.output import print_diagnostics, verdict
 from runner.diagnostics import Diagnostic, sort_diagnostics
@@ -17,9 +18,9 @@ from runner.recipe.load import Refused, find_recipe
 
 
 @click.command()
-@click.argument("recipes", nargs=-1, metavar="[RECIPE]...")
+@click.argument("recipes", nargs=-1, metavar="[RECIPE]...", shell_complete=completing.recipes)
 @click.option(
-    "--format", "style", type=click.Choice(["text", "json", "github", "sarif"]), default="text", show_default=True
+    "--format", "style", type=completing.Word(["text", "json", "github", "sarif"]), default="text", show_default=True
 )
 @click.option("--strict", is_flag=True, help="Warnings fail too.")
 @click.option("--quiet", "-q", is_flag=True, help="Say nothing when all is well.")
