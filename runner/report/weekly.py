@@ -132,7 +132,7 @@ def _failed(runs: Sequence[Run]) -> str:
     for run in runs:
         if run.status not in ("failed", "interrupted", "died"):
             continue
-        said = str(run.record.get("error") or "no reason was recorded")
+        said = str(run.record.get("error") or "ended from outside, before it was done")
         where = f"artifacts/{run.record.get('recipe')}/{run.record.get('profile')}/{run.id}/{LOG}"
         lines.append(f"- `{run.record.get('recipe')}` ({run.record.get('profile')}), {run.status}: {_cell(said)}")
         lines.append(f"  Log: `{where}`")
