@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from runner.cli import completing
+from runner.cli.bar import over, working
 from runner.cli.common import profile_option
 from runner.cli.output import wants_colour
 from runner.diagnostics import Diagnostic, Span, shown_path
@@ -97,8 +98,10 @@ def command(
     settings = Settings(law, method, bootstraps, seed, delta, outliers, holdout)
     if law == "all":
         _compare(points, settings, sources, out, as_json)
-    else:
-        _show(fit(points, settings), sources, out, as_json)
+        return
+    with working(f"fitting, {bootstraps} bootstraps"):
+        found = fit(points, settings)
+    _show(found, sources, out, as_json)
 
 
 def _show(found: Fit, sources: tuple[str, ...], out: Path | None, as_json: bool) -> None:
@@ -126,7 +129,7 @@ def _compare(points: Points, settings: Settings, sources: tuple[str, ...], out: 
     from runner.scaling.fit import fit
 
     found: list[tuple[str, Fit | None, str]] = []
-    for law in LAWS:
+    for law in over(LAWS, "fitting"):
         if law == "data-constrained" and not (points.unique < points.tokens * 0.99).any():
             found.append((law, None, "no run repeats its data (column `unique_tokens`)"))
             continue

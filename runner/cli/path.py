@@ -7,6 +7,7 @@ from datetime import date, datetime
 
 import click
 
+from runner.cli.bar import over
 from runner.cli.learning import plan_week
 from runner.cli.output import terminal_ink
 from runner.curriculum import Curriculum, curriculum
@@ -62,7 +63,7 @@ def make_journey(project: Project, plan: Curriculum) -> Journey:
     return Journey(
         plan,
         {recipe: standing(project, recipe) for recipe in recipes},
-        costs(project, recipes, lambda recipe: None),
+        costs(project, recipes, lambda changed: over(changed, "planning")),
         deliverables(project, plan),
         start,
         week_of(start, date.today()) if start else None,

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import click
 
+from runner.cli.bar import over
 from runner.cli.common import profile_option, set_option
 from runner.cli.completing import boxes, recipes
 from runner.cli.output import counted, print_diagnostics, terminal_ink
@@ -214,7 +215,7 @@ def _all(project: Project, profile: str, box: Box | None, price: float | None, a
     library = Library(project, profile)
     plans: list[AnyPlan] = []
     refused: list[Diagnostic] = []
-    for file in project.all_recipes():
+    for file in over(project.all_recipes(), "planning"):
         try:
             opened, found = _open(library, file, (), box)
             if not has_plan(opened.kind) or (serves(opened.kind) and not (box or opened.box).gpus):

@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from runner.cli import completing
+from runner.cli.bar import over
 from runner.cli.common import check_recipe, profile_option, set_option
 from runner.cli.output import print_diagnostics, verdict
 from runner.diagnostics import Diagnostic, sort_diagnostics
@@ -56,7 +57,7 @@ def command(
     if not recipes:
         files = project.all_recipes()
     whole = []
-    for file in files:
+    for file in over(files, "checking"):
         wrong = check_recipe(library, file, sets)[1]
         found += wrong
         whole += [] if any(d.is_error for d in wrong) else [file]

@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
@@ -40,19 +40,18 @@ UNKNOWN = Cost("", None, None, None)
 
 
 def costs(
-    project: Project, recipes: Iterable[str], told: Callable[[str], None] = lambda recipe: None
+    project: Project, recipes: Iterable[str], slowly: Callable[[Sequence[str]], Iterable[str]] = iter
 ) -> dict[str, Cost]:
-    """By recipe; `told` which one is planned now, since that takes a moment."""
+    """By recipe. `slowly` goes through those that must be planned now, and may say so."""
     kept, facts = _kept(), facts_digest()
-    found = {}
+    found, changed = {}, []
     for name in recipes:
         known = kept["recipes"].get(name) if kept.get("facts") == facts else None
         if known is not None and known["digest"] == digest(project, name):
             found[name] = Cost(**{key: known[key] for key in Cost.__slots__})
         else:
-            told(name)
-            found[name] = plan_cost(project, name)
-    return found
+            changed.append(name)
+    return found | {name: plan_cost(project, name) for name in slowly(changed)}
 
 
 @cache
