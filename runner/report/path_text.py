@@ -76,8 +76,9 @@ def overview(journey: Journey, ink: Ink) -> Iterator[str]:
     smoked = sum(journey.standings[recipe].smoke is not None for recipe in recipes)
     yield ink.paint(f"Twenty weeks: {done} of {len(recipes)} recipes done in full, {smoked} in smoke", "bold")
     yield _when(journey)
+    yield ink.paint(f"{'done  still to pay':>{ink.width}}", "dim")
     for phase in plan.phases:
-        yield ""
+        yield from [""] if phase.number > 1 else []
         yield ink.paint(f"Phase {phase.number}: {phase.title}", "bold")
         for week in plan.weeks:
             if week.phase == phase:
