@@ -21,7 +21,12 @@ from runner.report.sweep import POINTS, as_csv, columns, progress, rows
 @click.argument("sweep", metavar="SWEEP", shell_complete=completing.recipes)
 @profile_option
 @click.option("--out", type=click.Path(path_type=Path, dir_okay=False), help="Write CSV of the finished ones here.")
-@click.option("--run", type=click.Path(path_type=Path, file_okay=False), help="This run of the sweep, not its newest.")
+@click.option(
+    "--run",
+    type=click.Path(path_type=Path, file_okay=False),
+    shell_complete=completing.runs,
+    help="This run of the sweep, not its newest.",
+)
 @click.option(
     "--figures", type=click.Path(path_type=Path, file_okay=False), help="Write a table and figures of them here."
 )

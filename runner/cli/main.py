@@ -52,12 +52,12 @@ COMMANDS = {
 }
 # the order and the headings of `runner --help`
 SECTIONS = {
-    "Recipes": ("list", "show", "new", "validate", "explain", "plan", "render", "import", "export", "lock"),
-    "Run": ("run", "why", "reproduce", "probe", "graph"),
-    "Look": ("runs", "last", "curve", "compare", "collect", "report", "verify", "card"),
+    "Recipes": ("list", "show", "new", "validate", "explain", "plan", "render", "import", "export"),
+    "Run": ("run", "why", "probe", "graph"),
+    "Look": ("runs", "last", "curve", "compare", "collect", "report"),
     "Models": ("serve", "rag", "ps", "stop", "sample", "capacity"),
     "Learn": ("path", "log", "note", "fit", "optimal"),
-    "Machine": ("doctor", "env", "gc", "calibrate", "completion"),
+    "Machine": ("doctor", "env", "calibrate", "completion"),
 }
 # a module can't have the name of a keyword
 _MODULES = {"import": "import_"}
