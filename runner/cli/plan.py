@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from runner.cli.bar import over
+from runner.cli.bar import over, working
 from runner.cli.common import profile_option, set_option
 from runner.cli.completing import boxes, recipes
 from runner.cli.output import counted, print_diagnostics, terminal_ink
@@ -240,7 +240,8 @@ def _fit(
     from runner.report.plan_tables import frontier
 
     plan = planned(project, recipe, found, box)  # says what is wrong before hundreds of plans do
-    result = search(recipe, box)
+    with working("searching for what fits"):
+        result = search(recipe, box)
     best = result.best
     if best is None:
         help = f"none of the {result.tried} plans that were tried fits: name a larger box with `--box`"

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Literal
 
 from runner.curriculum import Curriculum, Deliverable
 from runner.project import Project
 from runner.recipe.graph import Library, needs_of
+from runner.recipe.kinds import kind_names, serves
 from runner.recipe.load import Refused
-from runner.record import Run, latest, read_run, runs
+from runner.record import Run, latest, profile_dir, read_run
 
 Level = Literal["done", "running", "failed", "smoked", "new"]
 
@@ -38,8 +39,8 @@ class Standing:
 def standing(project: Project, recipe: str) -> Standing:
     """A run that `--set` cut short has finished and proves nothing: it is never `latest`."""
     full, smoke = (_finished(project, recipe, profile) for profile in ("full", "smoke"))
-    unfinished = [] if full else [run for run in runs(project, recipe, "full") if run.status not in ENDED_WELL]
-    return Standing(recipe, full, smoke, unfinished[0] if unfinished else None)
+    unfinished = (run for run in _newest_first(project, recipe, "full") if run.status not in ENDED_WELL)
+    return Standing(recipe, full, smoke, None if full else next(unfinished, None))
 
 
 ENDED_WELL = ("finished", "stopped")
@@ -50,8 +51,20 @@ def _finished(project: Project, recipe: str, profile: str) -> Run | None:
     path = latest(project, recipe, profile)
     if path is not None:
         return read_run(path)
-    served = (run for run in runs(project, recipe, profile) if run.status == "stopped")
-    return next((run for run in served if run.record.get("measured", {}).get("ready_after_s") is not None), None)
+    for run in _newest_first(project, recipe, profile):
+        kind = str(run.record.get("kind"))
+        if kind not in kind_names() or not serves(kind):
+            return None
+        if run.status == "stopped" and run.record.get("measured", {}).get("ready_after_s") is not None:
+            return run
+    return None
+
+
+def _newest_first(project: Project, recipe: str, profile: str) -> Iterator[Run]:
+    """Each read when it is asked for: there may be thousands."""
+    folder = profile_dir(project, recipe, profile)
+    names = sorted(folder.iterdir(), reverse=True) if folder.is_dir() else []
+    yield from (run for run in map(read_run, names) if run is not None)
 
 
 def needed(project: Project, recipes: Iterable[str]) -> list[str]:

@@ -6,7 +6,7 @@ import os
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -43,7 +43,10 @@ class WeekLog:
 def runs_between(project: Project, span: Span) -> list[Run]:
     """All that began in these days, of any recipe and profile, oldest first; trials, and what runs hold, left out."""
     found = []
-    for path in sorted(_run_folders(project.artifacts), key=lambda path: path.name):
+    # named by the day they were made, of UTC; a day on both sides is enough for any zone
+    days = f"{span.first - timedelta(days=1):%Y%m%d}", f"{span.end + timedelta(days=1):%Y%m%d}"
+    folders = (path for path in _run_folders(project.artifacts) if days[0] <= path.name[:8] <= days[1])
+    for path in sorted(folders, key=lambda path: path.name):
         run = read_run(path)
         began = _moment(run.record.get("started")) if run is not None else None
         if run is not None and began is not None and span.covers(began):

@@ -145,7 +145,7 @@ def test_a_reader_that_leaves_is_no_error() -> None:
     done = shell("runner explain | head -1")
     assert done.stdout.startswith("R001")
     assert done.stderr == ""
-    assert done.returncode == 141
+    assert done.returncode in (0, 141)  # all of it may fit into the pipe
     assert shell("runner list --names | true").stderr == ""
 
 

@@ -49,9 +49,11 @@ def test_a_run_cut_short_proves_nothing(bench: Bench) -> None:
 
 
 def test_an_endpoint_counts_if_it_came_to_answer(bench: Bench) -> None:
-    record(bench.project, "serve/x", "full", "20260101-000000", "stopped", measured={})
+    record(bench.project, "serve/x", "full", "20260101-000000", "stopped", kind="serve", measured={})
     assert standing(bench.project, "serve/x").level == "new"
-    record(bench.project, "serve/x", "full", "20260102-000000", "stopped", measured={"ready_after_s": 61.5})
+    record(
+        bench.project, "serve/x", "full", "20260102-000000", "stopped", kind="serve", measured={"ready_after_s": 61.5}
+    )
     assert standing(bench.project, "serve/x").level == "done"
 
 
