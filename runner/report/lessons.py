@@ -72,7 +72,7 @@ def _figures(cost: Cost, far: dict[str, Any]) -> str:
         figures.append(money(cost.usd))
     if cost.gpu_gib is not None:
         figures.append(f"{cost.gpu_gib:.1f} GiB of a GPU")
-    said = [f"predicted on {cost.box}: {', '.join(figures)}" if figures else "no prediction"]
+    said = [f"predicted on {cost.box}: {', '.join(figures)}" if figures else "no predicted time"]
     if "smoke" in far:
         said.append(f"smoke on a CPU, measured: {smoked(far['smoke'])}")
     if "full" in far:
