@@ -108,7 +108,7 @@ def _refuse_edited(file: Path, text: str | None) -> None:
 
 
 def _draw(found: Sequence[Run], title: str, file: Path) -> list[str]:
-    """The runs' curves as PNG and SVG beside the log: of a recipe and profile the newest run's, full runs before smoke."""
+    """Curves as PNG and SVG beside the log: of a recipe and profile the newest run's, full runs before smoke."""
     newest = {(run.record.get("recipe"), run.record.get("profile")): run for run in found}
     with_metrics = [run for run in reversed(newest.values()) if (run.path / METRICS).is_file()]
     with_metrics.sort(key=lambda run: run.record.get("profile") != "full")
