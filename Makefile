@@ -13,7 +13,9 @@ override PROFILE := $(value PROFILE)
 override MODEL := $(value MODEL)
 override BOX := $(value BOX)
 override DETACH := $(value DETACH)
-export R PROFILE MODEL BOX DETACH
+override WEEK := $(value WEEK)
+override GOALS := $(value MAKECMDGOALS)
+export R PROFILE MODEL BOX DETACH WEEK GOALS
 # Make takes an argument with `=` for an assignment, and expands it; and with -n this line runs when `validate` does not.
 NAMES_ONLY = case "$$R/$$PROFILE" in (*[!a-z0-9._/-]*) echo "not a recipe's name or a profile" >&2; exit 2;; esac
 
@@ -26,18 +28,24 @@ SCHEMA_ENGINES := axolotl transformers
 SERVERS := vllm
 RECIPE_FILES := $(shell find recipes -name '*.yaml' -o -type d)
 
-.PHONY: help setup list validate show plan recipe smoke serve rag doctor env graph schemas tasks templates smoke-data lock readme diagnostics fuzz mutate check lint test differential bench bench-rag clean
+.PHONY: help setup list validate show plan recipe smoke serve rag path log doctor env graph schemas tasks templates smoke-data lock readme diagnostics fuzz mutate check lint test differential bench bench-rag clean
+
+##@ Start
 
 help: ## this list
 	@echo "usage: make TARGET [R=phase4/dpo-13b] [PROFILE=smoke] [-j2] [-n]"
 	@echo
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^##@ / {printf "%s%s\n", n++ ? "\n" : "", substr($$0, 5)} \
+	  /^[a-z-]+:.*## / {printf "  %-13s %s\n", $$1, $$2}' Makefile
 	@echo
 	@echo "examples:"
-	@echo "  make recipe R=phase4/dpo-13b PROFILE=smoke   the whole chain, tiny, on this machine's CPU"
-	@echo "  make recipe R=phase4/dpo-13b                 as written, on the box the recipe names"
+	@echo "  make recipe R=phase4/dpo-13b PROFILE=smoke   the whole chain, tiny, on a CPU"
+	@echo "  make recipe R=phase4/dpo-13b                 as written, on the recipe's box"
 	@echo "  make -n recipe R=phase4/dpo-13b              what would run, and nothing run"
 	@echo "  make plan R=phase4/dpo-13b BOX=8xh100        what it would cost on eight H100"
+	@echo "  make serve MODEL=llama-2-13b PROFILE=smoke   an endpoint with OpenAI's API"
+	@echo
+	@echo "the runner has more commands: .venv/bin/runner --help"
 
 $(RUNNER): pyproject.toml runner/__init__.py
 	@echo "setting up the runner in $(VENV)"
@@ -52,6 +60,8 @@ $(VENV)/.dev: $(RUNNER)
 
 setup: $(RUNNER) ## the core into .venv; engines come on first need
 
+##@ Recipes
+
 list: $(RUNNER) ## the catalogue of recipes
 	@$(RUNNER) list
 
@@ -61,9 +71,11 @@ validate: $(RUNNER) ## everything wrong with R, or with all recipes
 show: $(RUNNER) need-R ## what R will run, and where each value came from
 	@$(RUNNER) show --profile "$$PROFILE" --resolved -- "$$R"
 
-plan: $(RUNNER) ## does R (or each recipe) fit, how fast, how long, what does it cost; BOX=8xh100 for another box
+plan: $(RUNNER) ## does R (or each) fit, how long, at what cost; BOX=8xh100
 	@if [ -n "$$R" ]; then set -- -- "$$R"; else set -- --all; fi; \
 	$(RUNNER) plan --profile "$$PROFILE" $${BOX:+--box="$$BOX"} "$$@"
+
+##@ Run
 
 recipe: $(RUNNER) need-R ## run R and what it needs; skips what is up to date
 	@$(RUNNER) validate --quiet --needs --profile "$$PROFILE" -- "$$R"
@@ -74,13 +86,23 @@ recipe: $(RUNNER) need-R ## run R and what it needs; skips what is up to date
 smoke: $(RUNNER) ## every recipe in smoke (with -j2: two at a time)
 	@$(MAKE) all-smoke
 
-serve: $(RUNNER) ## serve MODEL, of recipes/serve or what any recipe left, until Ctrl-C; DETACH=1 returns once it is ready
+serve: $(RUNNER) ## serve MODEL, or what a recipe left; DETACH=1 returns when ready
 	@[ -n "$$MODEL" ] || { echo "say what to serve: MODEL=codellama-34b, or a recipe that leaves a model" >&2; exit 2; }
 	@$(RUNNER) serve --profile "$$PROFILE" $${DETACH:+--detach} -- "$$MODEL"
 
-rag: $(RUNNER) need-R ## answer from R's documents until Ctrl-C, with a chat page; makes R's index first; DETACH=1 as for serve
+rag: $(RUNNER) need-R ## answer from R's documents, with a chat page; DETACH=1 as above
 	@$(MAKE) recipe
 	@$(RUNNER) rag --profile "$$PROFILE" $${DETACH:+--detach} -- "$$R"
+
+##@ Learn
+
+path: $(RUNNER) ## the twenty weeks, what is done, what is next; WEEK=5 for one
+	@$(RUNNER) path $${WEEK:+--week="$$WEEK"}
+
+log: $(RUNNER) ## draft the log of this week, or of WEEK=5, from its runs
+	@$(RUNNER) log $${WEEK:+--week="$$WEEK"}
+
+##@ Machine
 
 doctor: $(RUNNER) ## what this machine has and lacks, for R if given
 	@$(RUNNER) doctor -- $${R:+"$$R"}
@@ -88,9 +110,11 @@ doctor: $(RUNNER) ## what this machine has and lacks, for R if given
 env: $(RUNNER) ## build the engine environments now rather than on first need
 	@for engine in $(ENGINES); do $(RUNNER) env build $$engine || exit 1; done
 
+##@ What is generated
+
 graph: $(GRAPH) ## the makefile that chains the recipes
 
-schemas: $(RUNNER) ## schemas/ from the pinned engines' own, data/keys and data/kinds
+schemas: $(RUNNER) ## schemas/ from the engines' own, data/keys and data/kinds
 	@$(RUNNER) env build axolotl
 	@mkdir -p artifacts/.schemas
 	@for engine in $(SCHEMA_ENGINES); do \
@@ -102,7 +126,7 @@ schemas: $(RUNNER) ## schemas/ from the pinned engines' own, data/keys and data/
 	done
 	@$(VENV)/bin/python -m runner.recipe.schema_build data schemas $(patsubst %,artifacts/.schemas/%.json,$(SCHEMA_ENGINES) $(SERVERS))
 
-tasks: $(RUNNER) ## data/lm_eval_tasks.txt, by which recipes' tasks are checked, from the pinned lm-eval
+tasks: $(RUNNER) ## data/lm_eval_tasks.txt from the pinned lm-eval
 	@$(RUNNER) env build llmcompressor
 	@mkdir -p artifacts
 	@"$$($(RUNNER) env path llmcompressor)/bin/python" runner/jobs/lm_eval_tasks.py > artifacts/tasks.txt
@@ -117,16 +141,20 @@ templates: $(RUNNER) ## data/chat_templates.yaml, by which recipes' ends of turn
 lock: $(RUNNER) ## runner/engines/locks from the extras in pyproject.toml
 	@for engine in $(ENGINES); do $(VENV)/bin/python -m runner.engines.relock $$engine . || exit 1; done
 
-readme: $(RUNNER) ## the generated parts of README.md, from the recipes and what their runs here recorded
+readme: $(RUNNER) ## the generated parts of README.md and the lessons
+	@$(VENV)/bin/python -m runner.report.costs
+	@$(VENV)/bin/python -m runner.report.lessons
 	@$(VENV)/bin/python -m runner.report.readme README.md
 
 diagnostics: $(RUNNER) ## data/diagnostics.md, the long form of every code
 	@$(VENV)/bin/python -m runner.report.diagnostics data/diagnostics.md
 
-fuzz: $(VENV)/.dev ## 200,000 damaged recipes through load, check, resolve and render; FUZZ=20000 for fewer, SEED=1 for others
+##@ Develop
+
+fuzz: $(VENV)/.dev ## 200,000 damaged recipes; FUZZ=20000 for fewer, SEED=1 for others
 	@$(VENV)/bin/python -m tests.fuzz "$${FUZZ:-200000}" "$${SEED:-0}"
 
-mutate: $(VENV)/.dev ## do the tests notice when a rule is changed? A sample of 300; MUTATE=all for all
+mutate: $(VENV)/.dev ## do the tests notice a changed rule? 300 of them; MUTATE=all
 	@$(VENV)/bin/python -m tests.mutate "$${MUTATE:-300}"
 
 smoke-data: ## data/smoke from its generator
@@ -145,7 +173,7 @@ lint: $(VENV)/.dev
 test: $(VENV)/.dev lint ## all tests, the engines' smoke runs included
 	@$(VENV)/bin/python -m pytest -n 2 --dist load --reruns 2 --reruns-delay 2 --durations 40
 
-differential: $(VENV)/.dev ## our verdict on 3,000 mutated recipes beside Axolotl's own, into data/agreement.json: minutes
+differential: $(VENV)/.dev ## our verdict on 3,000 mutated recipes beside Axolotl's own
 	@$(VENV)/bin/python -m tests.differential.measure --count 3000 --out data/agreement.json
 
 bench: $(VENV)/.dev ## how long start-up, a run and a fit take
@@ -155,7 +183,7 @@ bench: $(VENV)/.dev ## how long start-up, a run and a fit take
 	@$(VENV)/bin/python -m tests.benchmarks.fitting
 	@$(VENV)/bin/python -m tests.benchmarks.serving
 
-bench-rag: $(VENV)/.dev ## retrieval from 1,000 to 100,000 passages, beside LlamaIndex's default: about fifteen minutes
+bench-rag: $(VENV)/.dev ## retrieval from 1,000 to 100,000 passages: fifteen minutes
 	@$(VENV)/bin/python -m tests.benchmarks.retrieval
 
 clean: ## remove .venv and caches; keeps artifacts/
@@ -164,6 +192,15 @@ clean: ## remove .venv and caches; keeps artifacts/
 .PHONY: need-R
 need-R:
 	@[ -n "$$R" ] || { echo "say which recipe: R=phase4/dpo-13b; \`make list\` shows them" >&2; exit 2; }
+
+# A goal that there is not. Its text comes from the command line, so it reaches python by the environment alone.
+.DEFAULT:
+	@$(PYTHON) -c 'import difflib, os, re, sys; \
+	known = re.findall(r"^([a-z-]+):.*\x23\x23 ", open("Makefile").read(), re.M); \
+	wrong = [goal for goal in os.environ["GOALS"].split() if goal not in known and "/" not in goal]; \
+	close = difflib.get_close_matches(wrong[0], known, n=1) if wrong else []; \
+	sys.exit("error: " + (f"no target `{wrong[0]}`" if wrong else "something is missing that this is made from") \
+	+ (f", did you mean `{close[0]}`?" if close else "; `make help` lists the targets"))' || exit 2
 
 $(GRAPH): $(RUNNER) $(RECIPE_FILES)
 	@$(RUNNER) graph --out $@

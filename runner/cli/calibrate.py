@@ -9,6 +9,7 @@ from pathlib import Path
 
 import click
 
+from runner.cli.bar import working
 from runner.plan.calibrate import Calibration, Error, calibrate
 from runner.plan.efficiency import FILE, Efficiency, load_efficiency
 from runner.plan.measured import Measurement, read_records, read_table
@@ -30,7 +31,8 @@ def command(tables: tuple[Path, ...], write: bool, as_json: bool) -> None:
     before = load_efficiency(project.root)
     known = measurements(project, tables)
     try:
-        done = calibrate(known, before)
+        with working("fitting to what was measured"):
+            done = calibrate(known, before)
     except ValueError as error:
         raise click.ClickException(f"{error}: `runner probe RECIPE --write` measures one on this machine") from None
     if as_json:

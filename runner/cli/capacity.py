@@ -10,6 +10,7 @@ from typing import Any
 
 import click
 
+from runner.cli import completing
 from runner.cli.output import print_diagnostics, wants_colour
 from runner.diagnostics import Diagnostic
 from runner.facts.boxes import Box
@@ -37,9 +38,9 @@ SIZES = (
 def _options(function: Callable[..., Any]) -> Callable[..., Any]:
     """vLLM's arguments, by its own names."""
     options = [
-        click.option("--quantization", type=click.Choice([name for name in METHODS if name])),
-        click.option("--dtype", type=click.Choice(list(DTYPES)), default="auto"),
-        click.option("--kv-cache-dtype", type=click.Choice(list(CACHE_DTYPES)), default="auto"),
+        click.option("--quantization", type=completing.Word([name for name in METHODS if name])),
+        click.option("--dtype", type=completing.Word(list(DTYPES)), default="auto"),
+        click.option("--kv-cache-dtype", type=completing.Word(list(CACHE_DTYPES)), default="auto"),
         *(click.option("--" + name.replace("_", "-"), type=click.IntRange(1), metavar="N") for name in SIZES),
         click.option(
             "--gpu-memory-utilization",
@@ -63,7 +64,15 @@ def _options(function: Callable[..., Any]) -> Callable[..., Any]:
 
 @click.command()
 @click.argument("model")
-@click.option("--box", "box_name", metavar="NAME|PATH", default=DEFAULT_BOX, show_default=True, help="The machine.")
+@click.option(
+    "--box",
+    "box_name",
+    metavar="NAME|PATH",
+    shell_complete=completing.boxes,
+    default=DEFAULT_BOX,
+    show_default=True,
+    help="The machine.",
+)
 @_options
 @click.option("--json", "as_json", is_flag=True, help="As JSON.")
 def command(model: str, box_name: str, as_json: bool, **given: Any) -> None:

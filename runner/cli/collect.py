@@ -8,6 +8,7 @@ from pathlib import Path
 
 import click
 
+from runner.cli import completing
 from runner.cli.common import profile_option
 from runner.diagnostics import Diagnostic, Span, shown_path
 from runner.project import Project, find_project, valid_name
@@ -17,10 +18,15 @@ from runner.report.sweep import POINTS, as_csv, columns, progress, rows
 
 
 @click.command()
-@click.argument("sweep", metavar="SWEEP")
+@click.argument("sweep", metavar="SWEEP", shell_complete=completing.recipes)
 @profile_option
 @click.option("--out", type=click.Path(path_type=Path, dir_okay=False), help="Write CSV of the finished ones here.")
-@click.option("--run", type=click.Path(path_type=Path, file_okay=False), help="This run of the sweep, not its newest.")
+@click.option(
+    "--run",
+    type=click.Path(path_type=Path, file_okay=False),
+    shell_complete=completing.runs,
+    help="This run of the sweep, not its newest.",
+)
 @click.option(
     "--figures", type=click.Path(path_type=Path, file_okay=False), help="Write a table and figures of them here."
 )

@@ -10,6 +10,7 @@ from typing import Any
 
 import click
 
+from runner.cli.completing import Word, recipes
 from runner.diagnostics import Diagnostic, Span, shown_path, sort_diagnostics
 from runner.engines.nodes import on_box, without_gpus
 from runner.facts.boxes import Box
@@ -30,13 +31,13 @@ from runner.record import read_run
 
 
 def recipe_argument(function: Callable[..., Any]) -> Callable[..., Any]:
-    return click.argument("recipe", metavar="RECIPE")(function)
+    return click.argument("recipe", metavar="RECIPE", shell_complete=recipes)(function)
 
 
 def profile_option(function: Callable[..., Any]) -> Callable[..., Any]:
     return click.option(
         "--profile",
-        type=click.Choice(PROFILES),
+        type=Word(PROFILES),
         default="full",
         show_default=True,
         help="`full` runs the recipe as written; `smoke` the same pipeline, tiny, on a CPU.",

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from runner.cli import completing
 from runner.cli.common import profile_option
 from runner.diagnostics import Diagnostic, Span, shown_path
 from runner.project import Project, find_project
@@ -18,7 +19,7 @@ FOLDER = "curves"
 
 
 @click.command()
-@click.argument("names", nargs=-1, required=True, metavar="RECIPE|PHASE...")
+@click.argument("names", nargs=-1, required=True, metavar="RECIPE|PHASE...", shell_complete=completing.recipes)
 @profile_option
 @click.option("--out", type=click.Path(path_type=Path, dir_okay=False), help="Write here, as PNG and SVG.")
 def command(names: tuple[str, ...], profile: str, out: Path | None) -> None:

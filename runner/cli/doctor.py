@@ -12,6 +12,7 @@ from typing import Any
 
 import click
 
+from runner.cli import completing
 from runner.cli.common import box_option, chosen_box, profile_option
 from runner.cli.output import print_diagnostics, wants_colour
 from runner.diagnostics import Diagnostic, Span, shown_path, sort_diagnostics, to_json
@@ -44,7 +45,7 @@ class Line:
 
 
 @click.command()
-@click.argument("recipe", required=False, metavar="[RECIPE]")
+@click.argument("recipe", required=False, metavar="[RECIPE]", shell_complete=completing.recipes)
 @click.option("--json", "as_json", is_flag=True, help="As JSON.")
 @click.option("--quiet", "-q", is_flag=True, help="Only what this machine lacks for RECIPE.")
 @click.option(

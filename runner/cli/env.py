@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from runner.cli.completing import Word
 from runner.engines.environment import Kept, ensure, environment, environments, locked_engines, remove
 
 
@@ -57,14 +58,14 @@ def _data(kept: Kept) -> dict[str, Any]:
 
 
 @command.command("path")
-@click.argument("engine", type=click.Choice(locked_engines()))
+@click.argument("engine", type=Word(locked_engines()))
 def path_command(engine: str) -> None:
     """Where the environment of an engine is, or will be."""
     click.echo(str(environment(engine).path))
 
 
 @command.command("build")
-@click.argument("engine", type=click.Choice(locked_engines()))
+@click.argument("engine", type=Word(locked_engines()))
 def build_command(engine: str) -> None:
     """Build the environment of ENGINE, or go on where an earlier attempt stopped."""
     from runner.cli.progress import build_view

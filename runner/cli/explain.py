@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import click
 
+from runner.cli.completing import codes
 from runner.explained import long_form, source_of, titles
 from runner.recipe.load import nearest_word
 
 
 @click.command()
-@click.argument("code", required=False)
+@click.argument("code", required=False, shell_complete=codes)
 def command(code: str | None) -> None:
     """Explain a code such as R004; without one, list them all."""
     if code is None:

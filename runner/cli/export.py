@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from runner.cli import completing
 from runner.cli.common import open_recipe, profile_option, recipe_argument, refuse_existing, set_option, write_new
 from runner.cli.output import print_diagnostics
 from runner.diagnostics import shown_path
@@ -14,8 +15,10 @@ from runner.recipe.load import find_recipe
 
 @click.command()
 @recipe_argument
-@click.option("--to", "tool", type=click.Choice(["axolotl"]), required=True, help="The tool that shall read it.")
-@click.option("--box", metavar="NAME", help="For this box instead of the recipe's own.")
+@click.option("--to", "tool", type=completing.Word(["axolotl"]), required=True, help="The tool that shall read it.")
+@click.option(
+    "--box", metavar="NAME", shell_complete=completing.boxes, help="For this box instead of the recipe's own."
+)
 @profile_option
 @set_option
 @click.option("--out", type=click.Path(path_type=Path, dir_okay=False), help="The file to write; else it is printed.")

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from runner.cli import completing
+from runner.cli.bar import over, working
 from runner.cli.common import profile_option
 from runner.cli.output import wants_colour
 from runner.diagnostics import Diagnostic, Span, shown_path
@@ -26,11 +28,13 @@ LAWS = ("chinchilla", "kaplan", "isoflop", "data-constrained", "envelope")
 
 @click.command()
 @click.argument("sources", nargs=-1, required=True, metavar="SOURCE...")
-@click.option("--law", type=click.Choice([*LAWS, "all"]), default="chinchilla", show_default=True, help="What to fit.")
+@click.option(
+    "--law", type=completing.Word([*LAWS, "all"]), default="chinchilla", show_default=True, help="What to fit."
+)
 @click.option("--compare", is_flag=True, help="All laws, by their error on the largest budgets. As --law all.")
 @click.option(
     "--method",
-    type=click.Choice(["fast", "many-start"]),
+    type=completing.Word(["fast", "many-start"]),
     default="fast",
     show_default=True,
     help="Chinchilla's law by variable projection, or by L-BFGS from 4,500 starts as it was published.",
@@ -41,7 +45,7 @@ LAWS = ("chinchilla", "kaplan", "isoflop", "data-constrained", "envelope")
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, metavar="N", help="Of the bootstrap.")
 @click.option(
     "--outliers",
-    type=click.Choice(["auto", "keep", "drop"]),
+    type=completing.Word(["auto", "keep", "drop"]),
     default="auto",
     show_default=True,
     help="All are named. `auto` leaves out those that no noise explains, `drop` all, `keep` none.",
@@ -94,8 +98,10 @@ def command(
     settings = Settings(law, method, bootstraps, seed, delta, outliers, holdout)
     if law == "all":
         _compare(points, settings, sources, out, as_json)
-    else:
-        _show(fit(points, settings), sources, out, as_json)
+        return
+    with working(f"fitting, {bootstraps} bootstraps"):
+        found = fit(points, settings)
+    _show(found, sources, out, as_json)
 
 
 def _show(found: Fit, sources: tuple[str, ...], out: Path | None, as_json: bool) -> None:
@@ -123,7 +129,7 @@ def _compare(points: Points, settings: Settings, sources: tuple[str, ...], out: 
     from runner.scaling.fit import fit
 
     found: list[tuple[str, Fit | None, str]] = []
-    for law in LAWS:
+    for law in over(LAWS, "fitting"):
         if law == "data-constrained" and not (points.unique < points.tokens * 0.99).any():
             found.append((law, None, "no run repeats its data (column `unique_tokens`)"))
             continue

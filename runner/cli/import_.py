@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from runner.cli import completing
 from runner.cli.common import check_document, refuse_existing, write_new
 from runner.cli.output import print_diagnostics
 from runner.diagnostics import Diagnostic, Span, shown_path, sort_diagnostics
@@ -24,7 +25,7 @@ STDOUT = "<recipe>"
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option("--as", "name", metavar="NAME", help="Its name as a recipe, for instance phase4/mine.")
 @click.option("--out", type=click.Path(path_type=Path), help="The file to write; without either it is printed.")
-@click.option("--from", "tool", type=click.Choice(list(TOOLS)), help="The tool it is for, if its keys don't tell.")
+@click.option("--from", "tool", type=completing.Word(list(TOOLS)), help="The tool it is for, if its keys don't tell.")
 @click.pass_context
 def command(ctx: click.Context, file: Path, name: str | None, out: Path | None, tool: str | None) -> None:
     """Make a recipe of a config of Axolotl, LLaMA-Factory, or TRL and the alignment handbook.

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import errno
 import importlib
+import os
 import sys
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
 from runner import __version__
+
+if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
 
 # name -> what `runner --help` says; the modules are loaded only when called, which keeps start-up in milliseconds
 COMMANDS = {
@@ -25,7 +32,7 @@ COMMANDS = {
     "probe": "Measure a few steps of a recipe here, beside what the plan says",
     "curve": "Loss curves of runs, beside what their recipes expect",
     "serve": "Serve a model with OpenAI's interface",
-    "rag": "Answer from documents: a recipe's index and model, with a chat page",
+    "rag": "Answer from documents, with citations and a chat page",
     "ps": "Endpoints that run, as their processes tell it",
     "stop": "Drain an endpoint and leave nothing of it",
     "sample": "Let a trained model speak",
@@ -34,6 +41,9 @@ COMMANDS = {
     "why": "What happened in a run that failed, the likely cause, the knob",
     "runs": "What ran, newest first: how it ended, what it cost, beside its plan",
     "report": "All runs as one HTML page, to keep or to watch",
+    "path": "The twenty weeks: what is done, what is next, at what cost",
+    "log": "Draft the log of a week from its runs",
+    "note": "Start a note on a paper of the plan",
     "last": "The newest finished run of a recipe, and what it left",
     "lock": "Pin what a recipe will run: commits, data, environments, seeds",
     "reproduce": "Run a run again from its directory alone, and compare",
@@ -41,11 +51,21 @@ COMMANDS = {
     "card": "The card of a model that a run left, in the hub's format",
     "gc": "Free space, and keep what something else needs",
     "graph": "Write the makefile that chains the recipes",
-    "fit": "A scaling law from runs: parameters with intervals, optimum, doubts, plots",
+    "fit": "A scaling law from runs: intervals, optimum, doubts, plots",
     "optimal": "What to train with a budget, by a fitted scaling law",
-    "calibrate": "Refit the plan from measurements, and show the error before and after",
+    "calibrate": "Refit the plan from measurements; its error before and after",
     "doctor": "What this machine has and lacks",
     "env": "Engine environments: list, build, remove",
+    "completion": "Let bash, zsh or fish complete what you type",
+}
+# the order and the headings of `runner --help`
+SECTIONS = {
+    "Recipes": ("list", "show", "new", "validate", "explain", "plan", "render", "import", "export"),
+    "Run": ("run", "why", "probe", "lock", "reproduce", "verify", "gc", "graph"),
+    "Look": ("runs", "last", "curve", "compare", "collect", "card", "report"),
+    "Models": ("serve", "rag", "ps", "stop", "sample", "capacity"),
+    "Learn": ("path", "log", "note", "fit", "optimal"),
+    "Machine": ("doctor", "env", "calibrate", "completion"),
 }
 # a module can't have the name of a keyword
 _MODULES = {"import": "import_"}
@@ -56,7 +76,11 @@ Examples:
   runner plan phase4/dpo-13b --box 8xh100
   runner run phase4/dpo-13b --profile smoke
   runner new phase4/my-dpo --from phase4/dpo-13b
+  runner path --week 5
+
+`runner COMMAND --help` says more, with examples; `make help` lists make's targets.
 """
+WIDEST = 100
 
 
 class Commands(click.Group):
@@ -68,8 +92,13 @@ class Commands(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in COMMANDS:
             return None
+        from runner.cli.examples import epilog_of
+
         module = importlib.import_module(f"runner.cli.{_MODULES.get(cmd_name, cmd_name)}")
         found: click.Command = module.command
+        found.epilog = found.epilog or epilog_of(cmd_name)
+        for name, below in found.commands.items() if isinstance(found, click.Group) else ():
+            below.epilog = below.epilog or epilog_of(f"{cmd_name} {name}")
         return found
 
     def resolve_command(
@@ -82,12 +111,39 @@ class Commands(click.Group):
             ctx.fail(f"no command {args[0]!r}." + (f" Did you mean {close[0]!r}?" if close else ""))
         return super().resolve_command(ctx, args)
 
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError:  # which click would end with 1, a recipe's fault
+            ctx.exit(141)
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        """Without loading a module for each command, as click would."""
+        from click.shell_completion import CompletionItem
+
+        if incomplete.startswith("-"):
+            return super().shell_complete(ctx, incomplete)
+        return [CompletionItem(name, help=does) for name, does in COMMANDS.items() if name.startswith(incomplete)]
+
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        with formatter.section("Commands"):
-            formatter.write_dl(list(COMMANDS.items()))
+        width = max(map(len, COMMANDS))
+        for section, names in sections().items():
+            with formatter.section(section):
+                formatter.write_dl([(f"{name:<{width}}", COMMANDS[name]) for name in names])
 
 
-@click.group(cls=Commands, epilog=EPILOG, context_settings={"help_option_names": ["-h", "--help"]})
+def sections() -> dict[str, list[str]]:
+    """Headings of the help, each with its commands; what stands under none comes last."""
+    found = {section: [name for name in names if name in COMMANDS] for section, names in SECTIONS.items()}
+    rest = [name for name in COMMANDS if not any(name in names for names in found.values())]
+    return {**found, **({"More": rest} if rest else {})}
+
+
+@click.group(
+    cls=Commands,
+    epilog=EPILOG,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": WIDEST},
+)
 @click.version_option(__version__, prog_name="runner")
 def cli() -> None:
     """Declarative recipes for large language models: checked, planned, rendered and run on the field's own engines."""
@@ -95,33 +151,63 @@ def cli() -> None:
 
 def main() -> None:
     """The one error handler: a recipe's faults exit 1, usage 2, our own bugs 3, interruption 130."""
+    try:
+        code = cli.main(prog_name="runner", complete_var="_RUNNER_COMPLETE", standalone_mode=False)
+        sys.stdout.flush()  # what can't be written must be told here, and not by the interpreter at its end
+    except (click.exceptions.Abort, KeyboardInterrupt):
+        _exit(130)
+    except click.ClickException as error:
+        _usage(error)
+        _exit(2)
+    except BrokenPipeError:
+        _exit(141)
+    except Exception as error:
+        _exit(_told(error))
+    _exit(code if isinstance(code, int) else 0)
+
+
+def _exit(code: int) -> NoReturn:
+    """Whatever is left for a reader that has gone is thrown away rather than told about."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        with suppress(OSError, ValueError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    sys.exit(code)
+
+
+def _usage(error: click.ClickException) -> None:
+    told = error.format_message()
+    click.echo(f"{_mark('error')}: {told[:1].lower()}{told[1:].rstrip('.')}", err=True)
+    ctx = getattr(error, "ctx", None)
+    command = ctx.command_path if ctx is not None else "runner"
+    click.echo(f"  = {_mark('help')}: `{command} --help` shows how it is used", err=True)
+
+
+def _mark(word: str) -> str:
+    from runner.cli.output import wants_colour
+    from runner.diagnostics import ansi
+
+    return ansi(word, word) if wants_colour(sys.stderr) else word
+
+
+def _told(error: Exception) -> int:
+    """What a failure is, and its exit code."""
     from runner.recipe.load import Refused
 
-    try:
-        code = cli.main(standalone_mode=False)
-    except Refused as refused:
+    if isinstance(error, Refused):
         from runner.cli.output import print_diagnostics
 
-        print_diagnostics(refused.diagnostics)
-        sys.exit(1)
-    except click.exceptions.Abort:
-        sys.exit(130)
-    except click.ClickException as error:
-        error.show()
-        sys.exit(2)
-    except KeyboardInterrupt:
-        sys.exit(130)
-    except BrokenPipeError:
-        sys.stderr.close()
-        sys.exit(141)
-    except Exception as error:
-        _our_bug(error)
-        sys.exit(3)
-    sys.exit(code if isinstance(code, int) else 0)
+        print_diagnostics(error.diagnostics)
+        return 1
+    if isinstance(error, OSError) and error.filename is None and error.errno == errno.ENOSPC:
+        click.echo(f"{_mark('error')}: can't write the output: {error.strerror}", err=True)
+        return 1
+    _our_bug(error)
+    return 3
 
 
 def _our_bug(error: Exception) -> None:
-    import os
     import tempfile
     import traceback
 
@@ -130,8 +216,17 @@ def _our_bug(error: Exception) -> None:
     if os.environ.get("RUNNER_DEBUG"):
         traceback.print_exc()
         return
-    with tempfile.NamedTemporaryFile("w", prefix="runner-bug-", suffix=".txt", delete=False) as report:
-        report.write(f"runner {__version__}, python {sys.version}\n{redact(' '.join(sys.argv))}\n\n")
-        report.write(redact(traceback.format_exc()))
-    click.echo(f"error: this is a bug in the runner: {type(error).__name__}: {redact(str(error))}", err=True)
-    click.echo(f"  = help: please report it with {report.name}", err=True)
+    told = f"{type(error).__name__}: {redact(str(error))}"
+    click.echo(f"{_mark('error')}: this is a bug in the runner: {told}", err=True)
+    text = (
+        f"runner {__version__}, python {sys.version}\n{redact(' '.join(sys.argv))}\n\n{redact(traceback.format_exc())}"
+    )
+    try:
+        with tempfile.NamedTemporaryFile("w", prefix="runner-bug-", suffix=".txt", delete=False) as report:
+            report.write(text)
+    except OSError as why:
+        click.echo(
+            f"  = note: no report could be written: {why.strerror}; RUNNER_DEBUG=1 shows the traceback", err=True
+        )
+        return
+    click.echo(f"  = {_mark('help')}: please report it with {report.name}", err=True)

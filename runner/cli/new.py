@@ -7,6 +7,7 @@ import re
 
 import click
 
+from runner.cli import completing
 from runner.diagnostics import Diagnostic, Span, shown_path
 from runner.project import find_project, valid_name
 from runner.recipe.load import Refused, find_recipe, load, not_a_name
@@ -20,7 +21,14 @@ _SCHEMA = re.compile(r"(?<=^# yaml-language-server: )\$schema=(?:\.\./)+schemas/
 
 @click.command()
 @click.argument("name")
-@click.option("--from", "source", required=True, metavar="RECIPE", help="The recipe to start from.")
+@click.option(
+    "--from",
+    "source",
+    required=True,
+    metavar="RECIPE",
+    shell_complete=completing.recipes,
+    help="The recipe to start from.",
+)
 @click.option("--title", help="Its title; the source's when left out.")
 def command(name: str, source: str, title: str | None) -> None:
     """Copy a recipe under a new name, with its comments, ready to edit."""

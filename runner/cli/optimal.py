@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from runner.cli import completing
 from runner.cli.common import check_recipe
 from runner.cli.output import print_diagnostics
 from runner.diagnostics import Diagnostic, Span, shown_path
@@ -34,7 +35,13 @@ BASE = "phase1/gpt-1b"
     "--flops", type=click.FloatRange(0, min_open=True), metavar="C", help="The budget, as 6 x params x tokens."
 )
 @click.option("--hours", type=click.FloatRange(0, min_open=True), metavar="H", help="The budget, as time on the box.")
-@click.option("--box", "box_name", metavar="NAME|PATH", help=f"The machine.  [with --hours: {DEFAULT_BOX}]")
+@click.option(
+    "--box",
+    "box_name",
+    metavar="NAME|PATH",
+    shell_complete=completing.boxes,
+    help=f"The machine.  [with --hours: {DEFAULT_BOX}]",
+)
 @click.option(
     "--recipe", "recipe_name", default=BASE, show_default=True, metavar="RECIPE", help="Vocabulary, batch and all else."
 )

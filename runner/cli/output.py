@@ -3,17 +3,32 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sys
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
 import click
 
 from runner.diagnostics import Diagnostic, SourceLines, ansi, render_github, render_json, render_text
 
+if TYPE_CHECKING:
+    from runner.report.ink import Ink
+
 
 def wants_colour(stream: object) -> bool:
     tty = getattr(stream, "isatty", lambda: False)()
     return bool(tty) and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+
+
+def terminal_ink() -> Ink:
+    """For stdout: its colours, and its width between 60 and 100 columns."""
+    from runner.report.ink import Ink
+
+    if not wants_colour(sys.stdout):
+        return Ink()
+    unicode = (sys.stdout.encoding or "").lower().startswith("utf")
+    return Ink(colour=unicode, width=max(60, min(100, shutil.get_terminal_size().columns)))
 
 
 def print_diagnostics(diagnostics: Iterable[Diagnostic], style: str = "text") -> None:

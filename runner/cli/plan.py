@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import json
-import shutil
-import sys
 from dataclasses import replace
 from pathlib import Path
 
 import click
 
+from runner.cli.bar import over, working
 from runner.cli.common import profile_option, set_option
-from runner.cli.output import counted, print_diagnostics, wants_colour
+from runner.cli.completing import boxes, recipes
+from runner.cli.output import counted, print_diagnostics, terminal_ink
 from runner.diagnostics import Diagnostic, Span
 from runner.facts.boxes import Box
 from runner.plan.any import AnyPlan, has_plan, plan_any
@@ -34,13 +34,18 @@ from runner.recipe.load import Refused, find_recipe, printable
 from runner.recipe.resolve import Recipe
 from runner.record import latest
 from runner.report.any_plan import all_pages, all_to_json, page, to_json
-from runner.report.ink import Ink
 from runner.report.serving_text import comparison
 
 
 @click.command()
-@click.argument("recipe", required=False, metavar="[RECIPE]")
-@click.option("--box", "box_name", metavar="NAME|PATH", help="Plan for this machine instead of the recipe's own.")
+@click.argument("recipe", required=False, metavar="[RECIPE]", shell_complete=recipes)
+@click.option(
+    "--box",
+    "box_name",
+    metavar="NAME|PATH",
+    shell_complete=boxes,
+    help="Plan for this machine instead of the recipe's own.",
+)
 @profile_option
 @set_option
 @click.option("--price", type=click.FloatRange(min=0), metavar="USD", help="USD per hour of the whole box.")
@@ -156,12 +161,12 @@ def _one(
         data = {**to_json(plan, told), **({"allow": allowed} if allowed else {})}
         click.echo(json.dumps(data, indent=1, allow_nan=False))
     else:
-        lines = page(plan, _ink())
+        lines = page(plan, terminal_ink())
         lines += (
             ["", *(f"allowed: {_ALLOWED.get(each, f'runs {printable(each)}')}" for each in allowed)] if allowed else []
         )
         if isinstance(plan, ServingPlan) and len(others := compared(recipe, box)) > 1:
-            lines += ["", *comparison(others, _ink())]
+            lines += ["", *comparison(others, terminal_ink())]
         click.echo("\n".join(lines))
     return plan.fits != "no"
 
@@ -210,7 +215,7 @@ def _all(project: Project, profile: str, box: Box | None, price: float | None, a
     library = Library(project, profile)
     plans: list[AnyPlan] = []
     refused: list[Diagnostic] = []
-    for file in project.all_recipes():
+    for file in over(project.all_recipes(), "planning"):
         try:
             opened, found = _open(library, file, (), box)
             if not has_plan(opened.kind) or (serves(opened.kind) and not (box or opened.box).gpus):
@@ -222,7 +227,7 @@ def _all(project: Project, profile: str, box: Box | None, price: float | None, a
     if as_json:
         click.echo(json.dumps(all_to_json(plans), indent=1, allow_nan=False))
     else:
-        for line in all_pages(plans, _ink()):
+        for line in all_pages(plans, terminal_ink()):
             click.echo(line)
     return not refused and all(plan.fits != "no" for plan in plans)
 
@@ -235,7 +240,8 @@ def _fit(
     from runner.report.plan_tables import frontier
 
     plan = planned(project, recipe, found, box)  # says what is wrong before hundreds of plans do
-    result = search(recipe, box)
+    with working("searching for what fits"):
+        result = search(recipe, box)
     best = result.best
     if best is None:
         help = f"none of the {result.tried} plans that were tried fits: name a larger box with `--box`"
@@ -244,17 +250,10 @@ def _fit(
     if as_json:
         click.echo(json.dumps(search_to_json(result), indent=1, allow_nan=False))
     else:
-        click.echo("\n".join(frontier(result, _ink())))
+        click.echo("\n".join(frontier(result, terminal_ink())))
     if write and best is not None:
         for sentence in best.changes_learning:
             click.echo(f"note: learned differently: {sentence}", err=True)
         changed = write_settings(project, Path(recipe.doc.file), best.settings)
         click.echo(changed or f"{called(recipe)}: nothing to change", err=as_json)
     return best is not None
-
-
-def _ink() -> Ink:
-    if not wants_colour(sys.stdout):
-        return Ink()
-    unicode = (sys.stdout.encoding or "").lower().startswith("utf")
-    return Ink(colour=unicode, width=max(60, min(100, shutil.get_terminal_size().columns)))

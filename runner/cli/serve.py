@@ -12,6 +12,7 @@ from pathlib import Path
 
 import click
 
+from runner.cli import completing
 from runner.cli.common import causes, profile_option, set_option
 from runner.cli.output import print_diagnostics
 from runner.cli.progress import build_view
@@ -41,7 +42,7 @@ FOLLOW_S = 0.25
 
 
 @click.command()
-@click.argument("name", metavar="NAME")
+@click.argument("name", metavar="NAME", shell_complete=completing.served)
 @profile_option
 @set_option
 @click.option("--detach", "-d", is_flag=True, help="Return once it is ready; `runner stop NAME` ends it.")

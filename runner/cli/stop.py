@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import click
 
+from runner.cli.completing import endpoints as endpoints_by_name
 from runner.diagnostics import Diagnostic, Span
 from runner.launch import slurm
 from runner.launch.endpoints import Endpoint, endpoints, stop
 from runner.project import Project, find_project
-from runner.recipe.load import Refused
+from runner.recipe.load import Refused, nearest_word
 
 
 @click.command()
-@click.argument("name", metavar="NAME|all")
+@click.argument("name", metavar="NAME|all", shell_complete=endpoints_by_name)
 def command(name: str) -> None:
     """Stop an endpoint by its name as `runner ps` shows it, or all: requests under way come to their end, then no
     process is left. Of one that was killed, what is left is cleared away.
@@ -38,16 +39,18 @@ def _named(project: Project, name: str) -> list[Endpoint]:
     """Those of this project before others of the same name. Raises Refused where there is none."""
     found = list(endpoints())
     if name != "all":
+        names = [word for e in found for word in (e.recipe, e.recipe.removeprefix("serve/"))]
         found = [e for e in found if name in (e.recipe, e.recipe.removeprefix("serve/"))]
         ours = [e for e in found if e.run.is_relative_to(project.artifacts)]
         found = ours or found
     if not found and name != "all":
+        close = nearest_word(name, names)
         raise Refused(
             Diagnostic(
                 "R334",
                 f"no endpoint `{name}` runs",
                 Span("<command line>"),
-                help="`runner ps` lists those that do",
+                help=f"did you mean `{close}`?" if close else "`runner ps` lists those that do",
             )
         )
     return found

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import click
 
+from runner.cli import completing
+from runner.cli.bar import over
 from runner.cli.common import box_option, check_recipe, chosen_box, profile_option, set_option
 from runner.cli.output import print_diagnostics, verdict
 from runner.diagnostics import Diagnostic, sort_diagnostics
@@ -19,9 +21,9 @@ from runner.recipe.load import Refused, find_recipe
 
 
 @click.command()
-@click.argument("recipes", nargs=-1, metavar="[RECIPE]...")
+@click.argument("recipes", nargs=-1, metavar="[RECIPE]...", shell_complete=completing.recipes)
 @click.option(
-    "--format", "style", type=click.Choice(["text", "json", "github", "sarif"]), default="text", show_default=True
+    "--format", "style", type=completing.Word(["text", "json", "github", "sarif"]), default="text", show_default=True
 )
 @click.option("--strict", is_flag=True, help="Warnings fail too.")
 @click.option("--quiet", "-q", is_flag=True, help="Say nothing when all is well.")
@@ -60,7 +62,7 @@ def command(
     if not recipes:
         files = project.all_recipes()
     whole = []
-    for file in files:
+    for file in over(files, "checking"):
         doc, wrong = check_recipe(library, file, sets, box)
         if doc is not None and not sets and not any(d.is_error for d in wrong) and lock_path(file).is_file():
             wrong = [*wrong, *lock_differences(library, doc)]

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from runner.cli.bar import over
 from runner.cli.output import counted
 from runner.diagnostics import Diagnostic, Span
 from runner.engines.environment import environment
@@ -55,7 +56,7 @@ def ask_engines(library: Library, files: list[Path], sets: tuple[str, ...]) -> A
             found += refused.diagnostics
     answered: set[Path] = set()
     missing: dict[str, list[_Question]] = {}
-    for validator, asked in questions.items():
+    for validator, asked in over(list(questions.items()), "asking the engines"):
         env = environment(VALIDATORS[validator])
         if not env.ready:
             missing[env.engine] = missing.get(env.engine, []) + asked

@@ -74,8 +74,10 @@ def nearest_word(word: str, known: list[str]) -> str | None:
     close = difflib.get_close_matches(word, known, n=1, cutoff=0.7 if len(word) > 4 else 0.6)
     if close:
         return close[0]
-    tail = [k for k in known if k.rsplit("/", 1)[-1] == word]
-    return tail[0] if tail else None
+    # `dpo-13b` and `phase3/dpo13b` are meant as `phase4/dpo-13b`
+    tails = {k.rsplit("/", 1)[-1]: k for k in reversed(known)}
+    close = difflib.get_close_matches(word.rsplit("/", 1)[-1], list(tails), n=1, cutoff=0.8)
+    return tails[close[0]] if close else None
 
 
 def printable(text: str, limit: int = 80) -> str:

@@ -52,13 +52,13 @@ def catalogue(project: Project) -> str:
             far = taken.get(doc.name, {})
             out.append(
                 f"| {place} | {plain['kind']} | {plain.get('week', '')} | {plain['title']} "
-                f"| {_smoked(far.get('smoke'))} | {_measured(far.get('full'))} |"
+                f"| {smoked(far.get('smoke'))} | {_measured(far.get('full'))} |"
             )
         out.append("")
     return "\n".join(out).rstrip()
 
 
-def _smoked(far: dict[str, Any] | None) -> str:
+def smoked(far: dict[str, Any] | None) -> str:
     if not far:
         return "not yet"
     if "reward" in far:

@@ -116,7 +116,7 @@ def test_usage(bench: Bench, invoke: Invoke) -> None:
     ):
         code, out, err = invoke("plan", *arguments)
         assert (code, out) == (2, ""), arguments
-        assert "Error" in err
+        assert err.startswith("error: ")
 
 
 def test_all_is_a_line_for_each_recipe(bench: Bench, invoke: Invoke) -> None:
