@@ -12,7 +12,7 @@ from typing import Any
 
 from runner.curriculum import Week
 from runner.launch.measured import SHOWN, number
-from runner.launch.supervise import headline
+from runner.launch.outcome import headline
 from runner.project import Project
 from runner.record import LOG, Run, read_run
 from runner.report.calendar import Span
