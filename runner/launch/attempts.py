@@ -75,12 +75,8 @@ def run_attempts(
 
 
 def worth_retrying(outcome: Outcome) -> bool:
-    """A known failure says so itself. A process that something killed, when it was not the kernel for want of memory,
-    was killed from outside, and the next may be left alone; what is not known would fail again."""
-    failure = outcome.failure
-    if outcome.status != "failed" or failure is None:
-        return False
-    return bool(failure["retry"]) or (failure["name"] == "killed" and not failure.get("oom_kill"))
+    """A known failure says so itself; what is not known would fail again."""
+    return outcome.status == "failed" and outcome.failure is not None and bool(outcome.failure["retry"])
 
 
 def _attempt(

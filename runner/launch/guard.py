@@ -26,11 +26,18 @@ def marked(mark: str, *others: int) -> list[int]:
     for entry in Path("/proc").glob("[0-9]*/environ"):
         pid = int(entry.parent.name)
         with suppress(OSError, IndexError):
-            if mark.encode() in entry.read_bytes().split(b"\0") and pid not in (os.getpid(), *others):
-                stat = (entry.parent / "stat").read_text()
-                if stat.rpartition(")")[2].split()[0] not in "ZX":
-                    found.append(pid)
+            mine = mark.encode() in entry.read_bytes().split(b"\0")
+            if mine and pid not in (os.getpid(), *others) and alive(pid):
+                found.append(pid)
     return found
+
+
+def alive(pid: int) -> bool:
+    """Not dead, nor waiting to be reaped."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
+    except (OSError, IndexError):
+        return False
 
 
 def end(mark: str) -> list[int]:
@@ -49,12 +56,13 @@ def end(mark: str) -> list[int]:
 
 
 def end_in_peace(group: int, mark: str, grace_s: Sequence[float]) -> None:
-    """As at Ctrl-C: SIGINT, upon which a trainer saves; SIGTERM; then SIGKILL to all that is left."""
+    """As at Ctrl-C: SIGINT, upon which a trainer saves; SIGTERM; then SIGKILL to all that is left. launch.sh leads the
+    group and waits for what it starts: with it gone, nobody has anything left to save."""
     for number, patience in zip((signal.SIGINT, signal.SIGTERM), grace_s, strict=True):
         with suppress(ProcessLookupError, PermissionError):
             os.killpg(group, number)
         until = time.monotonic() + patience
-        while marked(mark) and time.monotonic() < until:
+        while alive(group) and time.monotonic() < until:
             time.sleep(POLL_S)
     end(mark)
 

@@ -24,12 +24,14 @@ SPY_S = 20.0
 def silent_s(follower: Follower, limit_s: float | None) -> float | None:
     """How long a hung run has been silent, in seconds; None for one that isn't hung.
 
-    A word in the log is a sign of life as a step is: an evaluation of an hour shows its bar there. With `limit_s`, the
-    recipe's, this holds from the start of the run to its end, and 0 turns it off; without, only between its steps.
+    A word in the log is a sign of life as a step is: an evaluation of an hour shows its bar there. `limit_s`, the
+    recipe's, is for the time between its steps; before the first and after the last, while it loads, compiles and
+    merges, it may take `TIMES` as long. 0 turns this off. Without a limit only the time between steps counts.
     """
     silent = time.monotonic() - follower.heard
     if limit_s is not None:
-        return silent if 0 < limit_s < silent else None
+        patience = limit_s if follower.stepped is not None else TIMES * limit_s
+        return silent if 0 < patience < silent else None
     if follower.stepped is None or not follower.longest:
         return None
     return silent if silent > max(FLOOR_S, TIMES * follower.longest) else None

@@ -17,6 +17,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from runner.diagnostics import Diagnostic, Span
+from runner.gpus import gpu_uuids
 from runner.project import cache_dir
 from runner.recipe.load import Refused
 from runner.recipe.resolve import Recipe
@@ -38,7 +39,7 @@ class Holder:
 
     def __str__(self) -> str:
         where = "" if self.host == socket.gethostname() else f" on {self.host}"
-        return f"process {self.pid}{where}, which runs `{self.recipe}` since {self.since}"
+        return f"process {self.pid}{where}, which has run `{self.recipe}` since {self.since}"
 
 
 def us(recipe: str) -> Holder:
@@ -123,7 +124,8 @@ def gpu_locks(recipe: Recipe, waiting: Waiting | None) -> Iterator[list[int]]:
     In order of their names, so that no two wait for each other. A sweep uses none itself: its children do.
     """
     folder = cache_dir() / "locks"
-    names = [] if recipe.children else gpus_of(recipe.box.gpus, os.environ.get("CUDA_VISIBLE_DEVICES"))
+    count = 0 if recipe.children else recipe.box.gpus
+    names = gpus_of(count, os.environ.get("CUDA_VISIBLE_DEVICES"), gpu_uuids() if count else [])
     with ExitStack() as stack:
         files = []
         for name in names:
@@ -144,9 +146,15 @@ def gpu_locks(recipe: Recipe, waiting: Waiting | None) -> Iterator[list[int]]:
         yield files
 
 
-def gpus_of(count: int, visible: str | None) -> list[str]:
-    """Names of the first `count` GPUs that CUDA_VISIBLE_DEVICES leaves, as CUDA takes them: numbers or UUIDs."""
-    if visible is None:
-        return sorted(map(str, range(count)))
-    names = [name.strip() for name in visible.split(",") if name.strip() and not name.strip().startswith("-")]
-    return sorted(name.replace("/", "-") for name in names[:count])
+def gpus_of(count: int, visible: str | None, uuids: list[str]) -> list[str]:
+    """Names of the first `count` GPUs that CUDA_VISIBLE_DEVICES leaves. By their UUIDs where nvidia-smi tells them: a
+    number means another GPU in each job of a scheduler that shows jobs only their own."""
+    given = [str(n) for n in range(count)] if visible is None else [name.strip() for name in visible.split(",")]
+    names = [name for name in given if name and not name.startswith("-")][:count]
+    return sorted({_uuid(name, uuids).replace("/", "-") for name in names})
+
+
+def _uuid(name: str, uuids: list[str]) -> str:
+    if name.isdigit():
+        return uuids[int(name)] if int(name) < len(uuids) else name
+    return next((uuid for uuid in uuids if uuid.startswith(name)), name)  # CUDA takes the beginning of one, too

@@ -108,7 +108,9 @@ def test_numbers_that_are_none(bench: Bench, invoke: Invoke) -> None:
     said = invoke("why")
     words = " ".join(said.out.split())
     assert "no number from step 10 on; 2.25 at step 9, gradient norm nan, learning rate 0.0001" in words
-    assert json.loads(invoke("why", "--json").out)["failure"]["name"] == "not-finite"
+    told = json.loads(invoke("why", "--json").out)
+    assert told["failure"]["name"] == "not-finite"
+    assert (told["loss"]["step"], told["loss"]["grad_norm"]) == (10, "nan")
 
 
 def test_the_newest_that_failed_of_all(bench: Bench, invoke: Invoke) -> None:

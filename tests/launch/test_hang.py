@@ -39,8 +39,10 @@ def follower(run: Path, *, heard: float, stepped: float | None, longest: float) 
         (1.0, FLOOR_S + 1, 1.0, None, False),  # an evaluation, with its bar in the log
         (1e6, None, 0.0, None, False),  # no step yet: it downloads, or compiles
         (1e6, 1e6, 0.0, None, False),  # one step says nothing of the next
-        (11.0, None, 0.0, 10.0, True),
-        (9.0, None, 0.0, 10.0, False),
+        (11.0, 11.0, 0.0, 10.0, True),
+        (9.0, 9.0, 0.0, 10.0, False),
+        (11.0, None, 0.0, 10.0, False),  # it loads a large model
+        (101.0, None, 0.0, 10.0, True),
         (1e6, 1e6, 1.0, 0.0, False),
     ],
 )
@@ -57,7 +59,7 @@ def test_when_silence_is_a_hang(
 def test_a_hung_run_leaves_stacks_and_no_process(tmp_path: Path) -> None:
     run = script(tmp_path / "r", f"echo '=== train'\nsetsid {sys.executable} stuck.py &\nwait\n")
     (run / "stuck.py").write_text(STUCK)
-    ended = launch(run, lambda progress: None, hang_s=2.0)
+    ended = launch(run, lambda progress: None, hang_s=0.2)
     assert ended.silent_s is not None
     assert 2 < ended.silent_s < 30
     assert not ended.interrupted
@@ -71,7 +73,7 @@ def test_a_hung_run_leaves_stacks_and_no_process(tmp_path: Path) -> None:
 
 def test_one_that_goes_on_is_left_alone(tmp_path: Path) -> None:
     run = script(tmp_path / "r", "for i in 1 2 3 4 5 6; do sleep 0.5; echo $i; done\n")
-    assert launch(run, lambda progress: None, hang_s=2.0).silent_s is None
+    assert launch(run, lambda progress: None, hang_s=0.2).silent_s is None
 
 
 def test_the_time_between_reports_is_learned(tmp_path: Path) -> None:

@@ -44,6 +44,7 @@ def recipe(bench: Bench, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Rec
     """For two GPUs."""
     monkeypatch.setenv("RUNNER_CACHE", str(tmp_path / "cache"))
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    monkeypatch.setattr("runner.launch.locks.gpu_uuids", list)
     return recipe_of(bench)
 
 
@@ -55,7 +56,7 @@ def test_the_second_of_one_recipe_is_told_who_the_first_is(recipe: Recipe, tmp_p
             pass
         (told,) = caught.value.diagnostics
         assert told.code == "R411"
-        assert f"process {process.pid}, which runs `phase2/other` since 20" in told.notes[0]
+        assert f"process {process.pid}, which has run `phase2/other` since 20" in told.notes[0]
     finally:
         process.kill()
         process.wait()
@@ -96,7 +97,7 @@ def test_a_gpu_that_is_taken(recipe: Recipe, tmp_path: Path) -> None:
             pass
         (told,) = caught.value.diagnostics
         assert (told.code, told.message) == ("R414", "GPU 1 is in use by another run")
-        assert f"process {process.pid}, which runs `phase2/other`" in told.notes[0]
+        assert f"process {process.pid}, which has run `phase2/other`" in told.notes[0]
         one = replace(recipe, box=replace(recipe.box, gpus=1))
         with gpu_locks(one, None) as files:
             assert len(files) == 1, "GPU 0 is free"
@@ -125,18 +126,22 @@ def test_a_cpu_run_and_a_sweep_take_none(recipe: Recipe) -> None:
 
 
 @pytest.mark.parametrize(
-    ("visible", "names"),
+    ("visible", "uuids", "names"),
     [
-        (None, ["0", "1"]),
-        ("3,2,1", ["2", "3"]),
-        ("GPU-ab, GPU-cd", ["GPU-ab", "GPU-cd"]),
-        ("", []),
-        ("-1", []),
-        ("5", ["5"]),
+        (None, [], ["0", "1"]),
+        (None, ["GPU-b", "GPU-a", "GPU-c"], ["GPU-a", "GPU-b"]),
+        ("3,2,1", [], ["2", "3"]),
+        ("2,0", ["GPU-a", "GPU-b", "GPU-c"], ["GPU-a", "GPU-c"]),
+        ("GPU-ab, GPU-cd", [], ["GPU-ab", "GPU-cd"]),
+        ("GPU-ab", ["GPU-abcdef"], ["GPU-abcdef"]),
+        ("MIG-1/2", ["GPU-a"], ["MIG-1-2"]),
+        ("", [], []),
+        ("-1", [], []),
+        ("5", ["GPU-a"], ["5"]),
     ],
 )
-def test_which_gpus_a_run_takes(visible: str | None, names: list[str]) -> None:
-    assert gpus_of(2, visible) == names
+def test_which_gpus_a_run_takes(visible: str | None, uuids: list[str], names: list[str]) -> None:
+    assert gpus_of(2, visible, uuids) == names
 
 
 def test_a_lock_that_says_nothing(recipe: Recipe, tmp_path: Path) -> None:
