@@ -25,7 +25,7 @@ _ENDS = {
     "finished": ("finished: nothing failed", "yes"),
     "stopped": ("was stopped: nothing failed", "yes"),
 }
-_UNKNOWN = "none of the failures we know; the log's last words and the lines before them are all there is to go by"
+_UNKNOWN = "not one of the failures we know: what it said, and the log's lines before that, are all there is to go by"
 _WHAT = {"gpu": "of GPU memory on each GPU", "host": "of host RAM", "disk": "of disk"}
 
 
