@@ -49,18 +49,15 @@ def failure_of(
     run: Path, code: int | None, was: Before | None = None, also: Collection[str] = ()
 ) -> dict[str, Any] | None:
     """What goes into run.json as `failure`: `name` and `title` of the known failure, the `log` and its `line` that say
-    it, from 1 on (None where other evidence does), whether a `retry` may do better, and whether the kernel killed for
-    memory. None where it is none we know. `also` is evidence that the caller has."""
+    it, from 1 on (None where other evidence does), whether a `retry` may do better. None where it is none we know.
+    `also` is evidence that the caller has."""
     text, _ = attempt(run / LOG, was.log_bytes if was is not None else 0)
     known = {*evidence(run, code, text, was), *also}
     found = told(run, code, known, was)
     if found is None:
         return None
-    where = {"log": found.log.name, "line": found.line}
-    return {
-        "name": found.failure.name, "title": found.failure.title, **where,
-        "retry": found.failure.retry, "oom_kill": "oom_kill" in known,
-    }  # fmt: skip
+    f = found.failure
+    return {"name": f.name, "title": f.title, "log": found.log.name, "line": found.line, "retry": f.retry}
 
 
 def told(run: Path, code: int | None, known: Collection[str], was: Before | None = None) -> Told | None:

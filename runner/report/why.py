@@ -15,7 +15,7 @@ from runner.launch.losses import WentWrong, went_wrong
 from runner.project import Project
 from runner.recipe.kinds import kind_names, serves
 from runner.record import LOG, Run, read_metrics, read_run, runs
-from runner.report.log_lines import Line, excerpt_of
+from runner.report.log_lines import Line, excerpt_of, last_line_with
 from runner.report.why_plan import Short, short_of
 
 # a sweep's directory has it, whose children are runs of their own
@@ -25,7 +25,7 @@ POINTS = "points.json"
 @dataclass(frozen=True, slots=True)
 class Account:
     """`status` is the record's, or `killed` where it says that it runs and nothing of it does. `failure` is None of
-    one that did not fail, and of one that failed in a way that we don't know; `said` is then the engine's last error.
+    one that did not fail, and of one that failed in a way that we don't know; `said` is the engine's last error.
     `excerpt` are lines of `log` around the one that tells, `line` (from 1 on). `children` are those of a sweep that
     did not finish. `go_on` is what to type next, once the cause is mended."""
 
@@ -59,13 +59,14 @@ def account_of(project: Project, run: Run) -> Account:
     over = status in ("failed", "killed")
     found = _told(run) if over else None
     log = found.log if found is not None else run.path / LOG
-    line = found.line if found is not None else None
+    said = said or str(run.record.get("error") or "")
+    line = found.line if found is not None else last_line_with(log, said) if over else None
     plan = found.failure.plan if found is not None else ""
     return Account(
         run=run,
         status=status,
         failure=found.failure if found is not None else None,
-        said=said or str(run.record.get("error") or ""),
+        said=said,
         log=log,
         line=line,
         excerpt=excerpt_of(log, line) if over else (),

@@ -59,7 +59,7 @@ def test_one_that_was_killed(scratch: Smoke) -> None:
     assert process.returncode == 4, out
     assert "= what: a process was killed" in out
     failure = runs(scratch.project, DATA, "smoke")[0].record["failure"]
-    assert (failure["name"], failure["oom_kill"]) == ("killed", False)
+    assert (failure["name"], failure["line"] is not None) == ("killed", True)
     told = json.loads(scratch.call("why", DATA, "--json").stdout)
     assert (told["status"], told["exit_code"], told["failure"]["name"]) == ("failed", 137, "killed")
     assert told["go_on"] == f"make recipe R={DATA} PROFILE=smoke"
