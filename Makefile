@@ -13,7 +13,8 @@ override PROFILE := $(value PROFILE)
 override MODEL := $(value MODEL)
 override BOX := $(value BOX)
 override DETACH := $(value DETACH)
-export R PROFILE MODEL BOX DETACH
+override WATCH := $(value WATCH)
+export R PROFILE MODEL BOX DETACH WATCH
 # Make takes an argument with `=` for an assignment, and expands it; and with -n this line runs when `validate` does not.
 NAMES_ONLY = case "$$R/$$PROFILE" in (*[!a-z0-9._/-]*) echo "not a recipe's name or a profile" >&2; exit 2;; esac
 
@@ -26,7 +27,7 @@ SCHEMA_ENGINES := axolotl transformers
 SERVERS := vllm
 RECIPE_FILES := $(shell find recipes -name '*.yaml' -o -type d)
 
-.PHONY: help setup list validate show plan recipe smoke serve rag doctor env graph schemas tasks smoke-data lock readme diagnostics fuzz mutate check lint test differential bench bench-rag clean
+.PHONY: help setup list validate show plan recipe smoke serve rag report doctor env graph schemas tasks smoke-data lock readme diagnostics fuzz mutate check lint test differential bench bench-rag clean
 
 help: ## this list
 	@echo "usage: make TARGET [R=phase4/dpo-13b] [PROFILE=smoke] [-j2] [-n]"
@@ -81,6 +82,9 @@ serve: $(RUNNER) ## serve MODEL, of recipes/serve or what any recipe left, until
 rag: $(RUNNER) need-R ## answer from R's documents until Ctrl-C, with a chat page; makes R's index first; DETACH=1 as for serve
 	@$(MAKE) recipe
 	@$(RUNNER) rag --profile "$$PROFILE" $${DETACH:+--detach} -- "$$R"
+
+report: $(RUNNER) ## all runs as one page, artifacts/report.html; WATCH=1 serves it while they go on
+	@$(RUNNER) report $${WATCH:+--watch}
 
 doctor: $(RUNNER) ## what this machine has and lacks, for R if given
 	@$(RUNNER) doctor -- $${R:+"$$R"}
@@ -144,6 +148,7 @@ differential: $(VENV)/.dev ## our verdict on 3,000 mutated recipes beside Axolot
 
 bench: $(VENV)/.dev ## how long start-up, a run and a fit take
 	@$(VENV)/bin/python -m tests.benchmarks.startup
+	@$(VENV)/bin/python -m tests.benchmarks.history
 	@$(VENV)/bin/python -m tests.benchmarks.overhead
 	@$(VENV)/bin/python -m tests.benchmarks.preparation
 	@$(VENV)/bin/python -m tests.benchmarks.fitting

@@ -54,7 +54,7 @@ def _reported_to(facts: Facts) -> Iterator[Diagnostic]:
     words = [given] if isinstance(given, str) else given
     for word in words if isinstance(words, list) else []:
         if word not in (*THERE, "none"):
-            close = nearest_word(str(word), THERE)
+            close = nearest_word(str(word), list(THERE))
             yield facts.report(
                 "R475",
                 "report_to",
