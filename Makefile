@@ -14,8 +14,9 @@ override MODEL := $(value MODEL)
 override BOX := $(value BOX)
 override DETACH := $(value DETACH)
 override WEEK := $(value WEEK)
+override WATCH := $(value WATCH)
 override GOALS := $(value MAKECMDGOALS)
-export R PROFILE MODEL BOX DETACH WEEK GOALS
+export R PROFILE MODEL BOX DETACH WEEK WATCH GOALS
 # Make takes an argument with `=` for an assignment, and expands it; and with -n this line runs when `validate` does not.
 NAMES_ONLY = case "$$R/$$PROFILE" in (*[!a-z0-9._/-]*) echo "not a recipe's name or a profile" >&2; exit 2;; esac
 
@@ -28,7 +29,7 @@ SCHEMA_ENGINES := axolotl transformers
 SERVERS := vllm
 RECIPE_FILES := $(shell find recipes -name '*.yaml' -o -type d)
 
-.PHONY: help setup list validate show plan recipe smoke serve rag path log doctor env graph schemas tasks templates smoke-data lock readme diagnostics fuzz mutate check lint test differential bench bench-rag clean
+.PHONY: help setup list validate show plan recipe smoke serve rag path log report doctor env graph schemas tasks templates smoke-data lock readme diagnostics fuzz mutate check lint test differential bench bench-rag clean
 
 ##@ Start
 
@@ -101,6 +102,9 @@ path: $(RUNNER) ## the twenty weeks, what is done, what is next; WEEK=5 for one
 
 log: $(RUNNER) ## draft the log of this week, or of WEEK=5, from its runs
 	@$(RUNNER) log $${WEEK:+--week="$$WEEK"}
+
+report: $(RUNNER) ## all runs as one page, artifacts/report.html; WATCH=1 serves it while they go on
+	@$(RUNNER) report $${WATCH:+--watch}
 
 ##@ Machine
 
@@ -178,6 +182,7 @@ differential: $(VENV)/.dev ## our verdict on 3,000 mutated recipes beside Axolot
 
 bench: $(VENV)/.dev ## how long start-up, a run and a fit take
 	@$(VENV)/bin/python -m tests.benchmarks.startup
+	@$(VENV)/bin/python -m tests.benchmarks.history
 	@$(VENV)/bin/python -m tests.benchmarks.overhead
 	@$(VENV)/bin/python -m tests.benchmarks.preparation
 	@$(VENV)/bin/python -m tests.benchmarks.fitting
