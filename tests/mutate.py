@@ -1,4 +1,4 @@
-"""Do the tests notice when a rule is changed? `python -m tests.mutate [HOW MANY|all] [PART OF A MODULE'S NAME]`.
+"""Do the tests notice when a rule is changed? `python -m tests.mutate [HOW MANY|all] [PART OF A MODULE'S NAME] [SEED]`.
 
 Each mutant is one change in one module of runner/recipe/rules: a comparison turned, a condition negated, a number one
 higher, a word another. It is killed where a recipe of tests/bad, tests/good or recipes/ is told something else than
@@ -153,10 +153,10 @@ def in_a_fork(mutant: Mutant | None, docs: dict[str, Document], expected: dict[s
     return said
 
 
-def main(wanted: str, part: str) -> int:
+def main(wanted: str, part: str, number: int) -> int:
     files = [f for f in sorted(RULES.rglob("*.py")) if f.name != "__init__.py" and part in str(f)]
     everything = [mutant for file in files for mutant in mutants_of(file)]
-    chance = random.Random(0)
+    chance = random.Random(number)
     chosen = everything if wanted == "all" else chance.sample(everything, min(int(wanted), len(everything)))
     docs = recipes()
     count: Counter[str] = Counter()
@@ -187,5 +187,5 @@ def _engine(doc: Document) -> str:
 
 
 if __name__ == "__main__":
-    words = [*sys.argv[1:], "300", ""]
-    raise SystemExit(main(words[0], words[1] if len(sys.argv) > 2 else ""))
+    words = dict(enumerate(sys.argv[1:]))
+    raise SystemExit(main(words.get(0, "300"), words.get(1, ""), int(words.get(2, "0"))))

@@ -33,9 +33,11 @@ def dataset(draft: Draft, key: str, name: str, info: dict[str, Any]) -> dict[str
         return {"path": name, "type": _PLAIN.get(stage, "chat_template.default")}
     place = _place(entry, info.get("", ""))
     columns = _strings(_COLUMNS, entry.get("columns"))
+    if stage in ("dpo", "kto"):  # whose rows have no such key; the file's name says it
+        place.pop("ds_type", None)
     if stage == "dpo":
         return {**place, **_pairs(draft, key, name, entry, columns)}
-    if entry.get("formatting", "alpaca") in ("sharegpt", "openai"):
+    if stage not in ("rm", "kto") and entry.get("formatting", "alpaca") in ("sharegpt", "openai"):
         return {**place, **_messages(entry, columns)}
     return {**place, **_instructions(draft, key, name, stage, columns)}
 
@@ -99,8 +101,15 @@ def _instructions(draft: Draft, key: str, name: str, stage: str, columns: dict[s
 def _pairs(draft: Draft, key: str, name: str, entry: dict[str, Any], columns: dict[str, str]) -> dict[str, Any]:
     chosen, rejected = columns.get("chosen", "chosen"), columns.get("rejected", "rejected")
     if entry.get("formatting") in ("sharegpt", "openai"):
-        made = _messages(entry, columns)
-        return {**made, "type": "chat_template.default", "field_chosen": chosen, "field_rejected": rejected}
+        turns = _messages(entry, columns)
+        if "roles" in turns or turns["message_property_mappings"] != {"role": "role", "content": "content"}:
+            draft.by_hand(
+                key,
+                f"Axolotl wants the turns of `{printable(name)}`'s pairs with `role` and `content`, and its own roles",
+                "rename them in the rows: a dataset of pairs has no `roles` and no `message_property_mappings`",
+            )
+        fields = {"field_messages": turns["field_messages"], "field_chosen": chosen, "field_rejected": rejected}
+        return {"type": "chat_template.default", **fields}
     draft.by_hand(
         key,
         f"`{printable(name)}` holds pairs of answers to an instruction, for which Axolotl needs a prompt's text",

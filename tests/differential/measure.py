@@ -123,9 +123,11 @@ class World:
         if not errors:
             try:
                 recipe = self._open(doc)
+                self.library.add(base.doc)  # resolving put the mutated one there, which others may start from
                 (case,) = (c for c in cases_of(recipe, render(recipe)) if c.validator == "by_axolotl")
                 return Judged((), (), case.body)
             except Refused as refused:
+                self.library.add(base.doc)
                 errors = refused.diagnostics
         codes, told = tuple(d.code for d in errors), tuple(d.message for d in errors)
         return Judged(codes, told, self._patched(base, mutated))
