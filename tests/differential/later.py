@@ -55,6 +55,7 @@ LATER = {
     "R859": "the score is read one token early",
     "R860": "PEFT finds other sizes when it loads the adapter",
     "R861": "transformers has no such head, or a random one, when the model is loaded",
+    "R862": "vLLM ends when it is started",
     "R863": "datasets can't split so few rows",
     "R864": "a head falls on two GPUs in the first forward pass",
     "R501": "code from the hub is a question of trust",

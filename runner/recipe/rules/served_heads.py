@@ -1,0 +1,56 @@
+"""Rule about the heads of a model that a run serves for itself: for an evaluation, a judge, a RAG system."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from runner.diagnostics import Diagnostic
+from runner.facts.models import Model, find_model
+from runner.recipe.document import walk
+from runner.recipe.rules import Facts, rule
+
+
+@rule(
+    "R862",
+    "heads that a run's own server can't share",
+    source="https://docs.vllm.ai/en/latest/serving/parallelism_scaling/",
+)
+def heads(facts: Facts) -> Iterator[Diagnostic]:
+    """A model that is served for an evaluation, a judge or a RAG system is shared by `tensor_parallel_size` GPUs as one
+    of kind `serve` is: attention heads in equal numbers, heads of keys and values in equal numbers or as copies of one.
+    vLLM ends where they don't come out even, once the run has come to it.
+    """
+    for path, node in walk(facts.doc.root):
+        if not path or path[-1] != "serve" or not isinstance(node.value, dict):
+            continue
+        at = ".".join(map(str, path))
+        ways = facts.get(f"{at}.tensor_parallel_size", 1)
+        beside = ".".join(map(str, (*path[:-1], "model")))
+        name = facts.get(f"{at}.model") or facts.get(beside)
+        if not isinstance(ways, int) or isinstance(ways, bool) or ways < 2 or not isinstance(name, str):
+            continue
+        model = find_model(name, facts.root) if "\x00" not in name and not name.startswith("${") else None
+        told = _uneven(model, ways) if model is not None else None
+        if told:
+            yield facts.report(
+                "R862",
+                f"{at}.tensor_parallel_size",
+                f"{told[0]} can't be shared by {ways} GPUs",
+                help=f"set `tensor_parallel_size: {told[1]}`" if told[1] > 1 else "remove `tensor_parallel_size`",
+            )
+
+
+def _uneven(model: Model, ways: int) -> tuple[str, int] | None:
+    """What does not come out even, and the most GPUs below that fit."""
+    try:
+        stack = model.architecture.decoder
+    except (ValueError, LookupError, StopIteration):
+        return None
+
+    def fits(n: int) -> bool:
+        return not stack.heads % n and not (stack.kv_heads % n and n % stack.kv_heads)
+
+    if fits(ways):
+        return None
+    uneven = f"{stack.heads} attention heads" if stack.heads % ways else f"{stack.kv_heads} heads of keys and values"
+    return uneven, next(n for n in range(ways - 1, 0, -1) if fits(n))
