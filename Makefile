@@ -13,7 +13,9 @@ override PROFILE := $(value PROFILE)
 override MODEL := $(value MODEL)
 override BOX := $(value BOX)
 override DETACH := $(value DETACH)
-export R PROFILE MODEL BOX DETACH
+# what `runner` takes for --box where it is not given
+override RUNNER_BOX := $(value BOX)
+export R PROFILE MODEL BOX DETACH RUNNER_BOX
 # Make takes an argument with `=` for an assignment, and expands it; and with -n this line runs when `validate` does not.
 NAMES_ONLY = case "$$R/$$PROFILE" in (*[!a-z0-9._/-]*) echo "not a recipe's name or a profile" >&2; exit 2;; esac
 
@@ -38,6 +40,7 @@ help: ## this list
 	@echo "  make recipe R=phase4/dpo-13b                 as written, on the box the recipe names"
 	@echo "  make -n recipe R=phase4/dpo-13b              what would run, and nothing run"
 	@echo "  make plan R=phase4/dpo-13b BOX=8xh100        what it would cost on eight H100"
+	@echo "  make recipe R=phase4/dpo-13b BOX=slurm-4x8xh100   the same recipe on four nodes of a Slurm cluster"
 
 $(RUNNER): pyproject.toml runner/__init__.py
 	@echo "setting up the runner in $(VENV)"
@@ -65,7 +68,7 @@ plan: $(RUNNER) ## does R (or each recipe) fit, how fast, how long, what does it
 	@if [ -n "$$R" ]; then set -- -- "$$R"; else set -- --all; fi; \
 	$(RUNNER) plan --profile "$$PROFILE" $${BOX:+--box="$$BOX"} "$$@"
 
-recipe: $(RUNNER) need-R ## run R and what it needs; skips what is up to date
+recipe: $(RUNNER) need-R ## run R and what it needs; skips what is up to date; BOX=slurm-4x8xh100 submits to a cluster
 	@$(RUNNER) validate --quiet --needs --profile "$$PROFILE" -- "$$R"
 	@$(RUNNER) doctor --quiet --profile "$$PROFILE" -- "$$R"
 	@$(NAMES_ONLY) && R="$${R#recipes/}" && $(MAKE) "artifacts/$${R%.yaml}/$$PROFILE/done"
