@@ -21,6 +21,8 @@ NAMES_ONLY = case "$$R/$$PROFILE" in (*[!a-z0-9._/-]*) echo "not a recipe's name
 
 # each has an environment of its own, from runner/engines/locks
 ENGINES := axolotl datatrove llmcompressor rag vllm
+# has a lock too, and runs nothing: it is built where somebody asks SkyPilot about a task
+ASKED := skypilot
 GRAPH := artifacts/graph.mk
 # engines that publish a schema of their keys; both lie in Axolotl's environment
 SCHEMA_ENGINES := axolotl transformers
@@ -112,7 +114,7 @@ tasks: $(RUNNER) ## data/lm_eval_tasks.txt, by which recipes' tasks are checked,
 	@mv artifacts/tasks.txt data/lm_eval_tasks.txt
 
 lock: $(RUNNER) ## runner/engines/locks from the extras in pyproject.toml
-	@for engine in $(ENGINES); do $(VENV)/bin/python -m runner.engines.relock $$engine . || exit 1; done
+	@for engine in $(ENGINES) $(ASKED); do $(VENV)/bin/python -m runner.engines.relock $$engine . || exit 1; done
 
 readme: $(RUNNER) ## the generated parts of README.md, from the recipes and what their runs here recorded
 	@$(VENV)/bin/python -m runner.report.readme README.md

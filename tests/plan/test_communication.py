@@ -11,7 +11,9 @@ from runner.facts.boxes import make_box
 from runner.facts.families import architecture_of
 from runner.facts.models import catalogue
 from runner.plan.communication import communication
+from runner.plan.efficiency import load_efficiency
 from runner.plan.reading import workload_of
+from runner.plan.speed import speed
 from runner.plan.workload import Workload
 
 PARAMETERS = 7_241_732_096  # Mistral 7B
@@ -74,9 +76,6 @@ def test_tensor_parallel_stays_in_a_node_where_it_can(ways: int, inside: bool) -
 
 
 def test_a_slow_network_is_what_a_step_waits_for() -> None:
-    from runner.plan.efficiency import load_efficiency
-    from runner.plan.speed import speed
-
     fast = on(4, deepspeed="zero3")
     slow = replace(fast, box=replace(fast.box, network_gb_s=1.25))
     quick, waits = speed(fast, load_efficiency()), speed(slow, load_efficiency())
