@@ -1,14 +1,17 @@
-"""Whether a run can start here at all: on this machine, or on others through a scheduler."""
+"""Where a run starts: on this machine, or on others through a scheduler; and whether it can."""
 
 from __future__ import annotations
 
 import os
 from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 from runner.diagnostics import Diagnostic, Span
 from runner.engines.nodes import nodes_of
 from runner.facts.boxes import Box
 from runner.launch import slurm
+from runner.launch.local import Ended, Watch, launch
 from runner.machine import several_nodes
 from runner.recipe.load import Refused
 from runner.recipe.resolve import Recipe
@@ -25,11 +28,25 @@ def refuse_elsewhere(recipe: Recipe) -> None:
         refuse_sweep(recipe, box)
     if scheduler is None and nodes_of(recipe) > 1:
         raise Refused(several_nodes(box, recipe.name))
-    if scheduler is not None and scheduler.type == "slurm":
+    if is_submitted(recipe):
         slurm.refuse_slurm()
     if scheduler is not None and scheduler.type == "sky" and IN_TASK not in os.environ:
         help = f"`runner render {recipe.name} --box {box.name} --out DIR`, then `sky launch DIR/task.sky.yaml`"
         raise Refused(Diagnostic("R346", f"`{box.name}` is for SkyPilot to find", Span("<command line>"), help=help))
+
+
+def is_submitted(recipe: Recipe) -> bool:
+    """Whether processes start on machines that Slurm gives out; on one that SkyPilot found they start as anywhere."""
+    return recipe.box.scheduler is not None and recipe.box.scheduler.type == "slurm"
+
+
+def carry_out(
+    recipe: Recipe, run: Path, watch: Watch, record: dict[str, Any], environment: dict[str, str], *, follow: bool
+) -> Ended:
+    """launch.sh of a run directory, here or as a job. `record` and `follow` are for a job (launch/slurm.py)."""
+    if is_submitted(recipe):
+        return slurm.launch(run, watch, record, environment, follow=follow)
+    return launch(run, watch, environment=environment)
 
 
 def refuse_sweep(recipe: Recipe, box: Box) -> None:

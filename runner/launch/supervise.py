@@ -15,11 +15,10 @@ from runner import __version__
 from runner.diagnostics import Diagnostic, Span
 from runner.engines import environments_of, load_engine
 from runner.engines.environment import environment
-from runner.launch import slurm
 from runner.launch.fitness import check_machine
-from runner.launch.local import Ended, Progress, launch
+from runner.launch.local import Ended, Progress
 from runner.launch.measured import measured, one_line, scaling
-from runner.launch.nodes import refuse_elsewhere
+from runner.launch.nodes import carry_out, is_submitted, refuse_elsewhere
 from runner.launch.table import planned
 from runner.machine import probe
 from runner.project import Project
@@ -87,8 +86,7 @@ class Outcome:
 def refuse_machine(project: Project, recipe: Recipe) -> None:
     """Raises Refused (R31x) where this machine does not meet the recipe's box; a CPU run fits anywhere."""
     refuse_elsewhere(recipe)
-    submitted = recipe.box.scheduler is not None and recipe.box.scheduler.type == "slurm"
-    if recipe.box.gpus == 0 or submitted:
+    if recipe.box.gpus == 0 or is_submitted(recipe):
         return
     found = [d for d in check_machine(probe(project.root), recipe.doc, recipe.box) if d.is_error]
     if found:
@@ -180,14 +178,9 @@ def _execute(
             parts.append(progress.part)
         watch(progress)
 
-    environment = {
-        **environment_paths(recipe),
-        "RUNNER_PYTHON": sys.executable,  # for steps that only draw what the engine found
-    }
-    if recipe.box.scheduler is None or recipe.box.scheduler.type != "slurm":
-        ended = launch(run, follow, environment=environment)
-    else:
-        ended = slurm.launch(run, follow, record, environment, follow=followed)
+    # RUNNER_PYTHON is for steps that only draw what the engine found
+    given = {**environment_paths(recipe), "RUNNER_PYTHON": sys.executable}
+    ended = carry_out(recipe, run, follow, record, given, follow=followed)
     if ended.detached:
         return Outcome(run, "detached", ended.code, parts[-1] if parts else "start", 0.0, [], "", "")
     metrics = final_metrics(run)
