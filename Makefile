@@ -15,13 +15,17 @@ override BOX := $(value BOX)
 override DETACH := $(value DETACH)
 override WEEK := $(value WEEK)
 override WATCH := $(value WATCH)
+# what `runner` takes for --box where it is not given
+override RUNNER_BOX := $(value BOX)
 override GOALS := $(value MAKECMDGOALS)
-export R PROFILE MODEL BOX DETACH WEEK WATCH GOALS
+export R PROFILE MODEL BOX DETACH WEEK WATCH RUNNER_BOX GOALS
 # Make takes an argument with `=` for an assignment, and expands it; and with -n this line runs when `validate` does not.
 NAMES_ONLY = case "$$R/$$PROFILE" in (*[!a-z0-9._/-]*) echo "not a recipe's name or a profile" >&2; exit 2;; esac
 
 # each has an environment of its own, from runner/engines/locks
 ENGINES := axolotl datatrove llmcompressor rag vllm
+# has a lock too, and runs nothing: it is built where somebody asks SkyPilot about a task
+ASKED := skypilot
 GRAPH := artifacts/graph.mk
 # engines that publish a schema of their keys; both lie in Axolotl's environment
 SCHEMA_ENGINES := axolotl transformers
@@ -44,6 +48,7 @@ help: ## this list
 	@echo "  make recipe R=phase4/dpo-13b                 as written, on the recipe's box"
 	@echo "  make -n recipe R=phase4/dpo-13b              what would run, and nothing run"
 	@echo "  make plan R=phase4/dpo-13b BOX=8xh100        what it would cost on eight H100"
+	@echo "  make recipe R=phase4/dpo-13b BOX=slurm-4x8xh100   on four nodes of a Slurm cluster"
 	@echo "  make serve MODEL=llama-2-13b PROFILE=smoke   an endpoint with OpenAI's API"
 	@echo
 	@echo "the runner has more commands: .venv/bin/runner --help"
@@ -78,7 +83,7 @@ plan: $(RUNNER) ## does R (or each) fit, how long, at what cost; BOX=8xh100
 
 ##@ Run
 
-recipe: $(RUNNER) need-R ## run R and what it needs; skips what is up to date
+recipe: $(RUNNER) need-R ## run R and what it needs; skips what is up to date; BOX=... for a cluster
 	@$(RUNNER) validate --quiet --needs --profile "$$PROFILE" -- "$$R"
 	@$(RUNNER) doctor --quiet --profile "$$PROFILE" -- "$$R"
 	@$(NAMES_ONLY) && R="$${R#recipes/}" && $(MAKE) "artifacts/$${R%.yaml}/$$PROFILE/done"
@@ -143,7 +148,7 @@ templates: $(RUNNER) ## data/chat_templates.yaml, by which recipes' ends of turn
 	@mv artifacts/templates.yaml data/chat_templates.yaml
 
 lock: $(RUNNER) ## runner/engines/locks from the extras in pyproject.toml
-	@for engine in $(ENGINES); do $(VENV)/bin/python -m runner.engines.relock $$engine . || exit 1; done
+	@for engine in $(ENGINES) $(ASKED); do $(VENV)/bin/python -m runner.engines.relock $$engine . || exit 1; done
 
 readme: $(RUNNER) ## the generated parts of README.md and the lessons
 	@$(VENV)/bin/python -m runner.report.costs

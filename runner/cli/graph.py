@@ -87,6 +87,7 @@ def _sources(project: Project, doc: Document | None, profile: str) -> list[str]:
     if kind is not None and kind.value in kind_names():
         engine = engine_of(str(kind.value))
         found |= set(template_folder(str(kind.value), engine).rglob("*.j2")) | set(shipped("templates").glob("_*.j2"))
+        found |= set((shipped("templates") / "_schedulers").rglob("*.j2"))
         found |= set(jobs_dir().rglob("*.py"))
         if (name := load_engine(engine).ENVIRONMENT) != OWN:
             found.add(lock_file(name))

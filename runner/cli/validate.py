@@ -74,7 +74,7 @@ def command(
     if engine:
         from runner.cli.validate_engine import ask_engines
 
-        asked = ask_engines(library, whole, sets)
+        asked = ask_engines(library, whole, sets, box)
         found += asked.found
         told = f"; {asked.told()}"
     found = sort_diagnostics(found)  # a parent's fault, met again in each of its children, is told once

@@ -11,6 +11,8 @@ from runner.cli.bar import over
 from runner.cli.output import counted
 from runner.diagnostics import Diagnostic, Span
 from runner.engines.environment import environment
+from runner.engines.nodes import on_box
+from runner.facts.boxes import Box
 from runner.launch.validators import VALIDATORS, Answer, Problem, Unanswered, ask, cases_of
 from runner.recipe.compose import compose
 from runner.recipe.document import Document, parse_path
@@ -43,13 +45,15 @@ class _Question:
     body: Mapping[str, Any]
 
 
-def ask_engines(library: Library, files: list[Path], sets: tuple[str, ...]) -> Asked:
-    """`files` are recipes without errors. A missing environment is told, not built: it takes minutes and gigabytes."""
+def ask_engines(library: Library, files: list[Path], sets: tuple[str, ...], box: Box | None = None) -> Asked:
+    """`files` are recipes without errors; `box` stands in for their own. A missing environment is told, not built: it
+    takes minutes and gigabytes."""
     found: list[Diagnostic] = []
     questions: dict[str, list[_Question]] = {}
     for file in files:
         try:
             for recipe in _opened(library, file, sets):
+                recipe = on_box(recipe, box) if box is not None else recipe
                 for case in cases_of(recipe, render(recipe)):
                     questions.setdefault(case.validator, []).append(_Question(file, recipe, case.body))
         except Refused as refused:

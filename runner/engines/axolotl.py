@@ -30,7 +30,7 @@ def also(recipe: Recipe) -> tuple[str, ...]:
 
 
 def jobs(recipe: Recipe) -> tuple[str, ...]:
-    found = ["axolotl_plugin.py", "experts.py", "meter.py", "shards.py"]
+    found = ["axolotl_plugin.py", "cpu_ranks.py", "experts.py", "meter.py", "shards.py"]
     if recipe.tiny is not None:
         found.append("build_tiny.py")
     if recipe.merge and recipe.values.get("reward_model"):

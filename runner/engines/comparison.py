@@ -9,6 +9,8 @@ from runner.engines.make import failure
 from runner.recipe.resolve import Recipe
 
 ENVIRONMENT = "runner"
+# of a box that has some it takes none
+NEEDS_GPUS = False
 
 __all__ = ["ENVIRONMENT", "context", "failure", "jobs", "steps"]
 

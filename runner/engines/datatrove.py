@@ -10,6 +10,8 @@ from runner.recipe.kinds import kind_schema
 from runner.recipe.resolve import Recipe
 
 ENVIRONMENT = "datatrove"
+# of a box that has some it takes none
+NEEDS_GPUS = False
 STDLIB = "stdlib"
 SPECIAL_TOKENS = ["<unk>", "<s>", "</s>", "<pad>"]
 # the fewest entries of a byte-level BPE besides its special tokens

@@ -13,7 +13,8 @@ from runner.recipe.resolve import Recipe
 def on_box(recipe: Recipe, box: Box) -> Recipe:
     """The recipe on another machine than its own. What needs no GPU, as in smoke, asks for none: of a box that has some
     it takes processors, and without being meant for several nodes one of them."""
-    if box.gpus and (recipe.profile == "smoke" or not recipe.box.gpus):
+    needs = recipe.box.gpus > 0 and getattr(load_engine(recipe.engine), "NEEDS_GPUS", True)
+    if box.gpus and (recipe.profile == "smoke" or not needs):
         box = without_gpus(box) if recipe.profile == "smoke" else one_node(without_gpus(box))
     return replace(recipe, box=box if ranks_of(recipe, box) % box.nodes == 0 else one_node(box))
 

@@ -9,6 +9,8 @@ from runner.engines.transformers import PACKAGE, failure
 from runner.recipe.resolve import Recipe
 
 ENVIRONMENT = "axolotl"
+# of a box that has some it takes none
+NEEDS_GPUS = False
 _READERS = ("__init__", "generated", "settings", "sources")
 
 __all__ = ["ENVIRONMENT", "context", "failure", "jobs", "steps"]

@@ -36,7 +36,7 @@ def jobs(recipe: Recipe) -> tuple[str, ...]:
     packages = (PACKAGE, "multimodal") if recipe.kind == "flamingo" else (PACKAGE,)
     package = [f"{name}/{file.name}" for name in packages for file in sorted((jobs_dir() / name).glob("*.py"))]
     tiny = ("build_tiny.py",) if recipe.tiny is not None else ()
-    return ("experts.py", "facts.py", "meter.py", "shards.py", *tiny, *package)
+    return ("cpu_ranks.py", "experts.py", "facts.py", "meter.py", "shards.py", *tiny, *package)
 
 
 def steps(recipe: Recipe) -> tuple[Step, ...]:

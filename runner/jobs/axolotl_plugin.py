@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from accelerate.state import PartialState
 from axolotl.integrations.base import BasePlugin
+from cpu_ranks import load_on_numbered_cpus
 from experts import Experts
 from meter import Meter, MetricsCallback
 from pydantic import BaseModel
@@ -146,6 +147,7 @@ def _load_on_cpu() -> None:
 
 
 if _cpu_ranks():
+    load_on_numbered_cpus()
     _load_on_cpu()
     _gloo_as_backend()
     _gather_without_grad()

@@ -1,4 +1,4 @@
-"""Whether a run can start here at all: on this machine, or on others through a scheduler."""
+"""Where a run starts: on this machine, or on others through a scheduler; and whether it can."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def refuse_elsewhere(recipe: Recipe) -> None:
         refuse_sweep(recipe, box)
     if scheduler is None and nodes_of(recipe) > 1:
         raise Refused(several_nodes(box, recipe.name))
-    if scheduler is not None and scheduler.type == "slurm":
+    if box.submits:
         slurm.refuse_slurm()
     if scheduler is not None and scheduler.type == "sky" and IN_TASK not in os.environ:
         help = f"`runner render {recipe.name} --box {box.name} --out DIR`, then `sky launch DIR/task.sky.yaml`"

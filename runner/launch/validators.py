@@ -27,6 +27,7 @@ VALIDATORS = {
     "by_transformers": "axolotl",
     "by_llmcompressor": "llmcompressor",
     "by_vllm": "vllm",
+    "by_sky": "skypilot",
 }
 # engine -> the validator of what it renders, and which files that reads
 _READS = {
@@ -82,6 +83,8 @@ def cases_of(recipe: Recipe, files: Mapping[str, str]) -> list[Case]:
         found.append(Case(validator, {"files": text, **_machine(recipe)}))
     if servers := _servers(recipe, files):
         found.append(Case("by_vllm", {"files": {}, "servers": servers}))
+    if "task.sky.yaml" in files:
+        found.append(Case("by_sky", {"files": {"task.sky.yaml": files["task.sky.yaml"]}}))
     return found
 
 

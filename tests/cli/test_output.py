@@ -212,7 +212,7 @@ def test_render_writes_what_it_prints(bench: Bench, invoke: Invoke) -> None:
     said = invoke("render", "r", "--out", "sub/out")
     out = bench.project.root / "sub/out"
     written = {str(p.relative_to(out)): p for p in out.rglob("*") if p.is_file()}
-    jobs = {"jobs/axolotl_plugin.py", "jobs/experts.py", "jobs/meter.py", "jobs/shards.py"}
+    jobs = {"jobs/axolotl_plugin.py", "jobs/cpu_ranks.py", "jobs/experts.py", "jobs/meter.py", "jobs/shards.py"}
     assert set(written) == {"launch.sh", "axolotl.yaml", "merge.yaml", *jobs}
     assert said.out == "7 files in sub/out\n"
     assert os.access(written["launch.sh"], os.X_OK)

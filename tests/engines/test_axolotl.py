@@ -112,7 +112,7 @@ def test_steps_and_jobs(bench: Bench) -> None:
     assert [s.name for s in steps(recipe_of(bench, text))] == ["train", "merge"]
     assert [s.name for s in steps(recipe_of(bench, text, "smoke"))] == ["build", "train", "merge"]
     assert steps(recipe_of(bench))[0].does == "finetune with lora"
-    always = ("axolotl_plugin.py", "experts.py", "meter.py", "shards.py")
+    always = ("axolotl_plugin.py", "cpu_ranks.py", "experts.py", "meter.py", "shards.py")
     assert jobs(recipe_of(bench)) == always
     assert jobs(recipe_of(bench, text, "smoke")) == (*always, "build_tiny.py")
 

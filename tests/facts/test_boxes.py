@@ -20,6 +20,7 @@ from runner.recipe.load import Refused
 from tests.conftest import BODY, HEADER, Bench
 
 SHIPPED = {"1xh100", "2xh100", "8xh100", "4x8xh100", "2xa100-80", "1xa100-40", "1xh200", "1x4090", "cpu"}
+SHIPPED |= {"slurm-4x8xh100", "slurm-2xcpu", "sky-8xh100", "sky-2x8xh100"}
 HERE = Machine(
     system="Linux",
     python="3.11.7",
@@ -148,7 +149,7 @@ def test_names_lead_to_one_card_of_each_size() -> None:
 
 def test_the_boxes_that_ship() -> None:
     assert set(box_names()) == SHIPPED
-    for name in SHIPPED - {"cpu"}:
+    for name in SHIPPED - {"cpu", "slurm-2xcpu"}:
         box = load_box(name)
         assert (box.name, box.total_gpus) == (name, box.gpus * box.nodes)
         assert box.facts is not None
@@ -173,6 +174,16 @@ def test_the_box_of_the_learning_plan_is_what_it_was() -> None:
 def test_several_nodes() -> None:
     box = load_box("4x8xh100")
     assert (box.nodes, box.gpus, box.total_gpus, box.network_gb_s) == (4, 8, 32, 400)
+
+
+def test_a_box_with_a_scheduler_is_the_same_machine() -> None:
+    plain, given_out = load_box("4x8xh100"), load_box("slurm-4x8xh100")
+    assert given_out.scheduler is not None
+    assert given_out.scheduler.type == "slurm"
+    assert replace(given_out, name=plain.name, scheduler=None) == plain
+    assert plain.accelerators == load_box("sky-8xh100").accelerators == "H100:8"
+    assert load_box("1xa100-40").accelerators == "A100:1"
+    assert load_box("cpu").accelerators == ""
 
 
 def test_the_box_without_a_gpu_has_its_processor() -> None:
@@ -257,6 +268,21 @@ def test_every_rate_can_be_said() -> None:
         ("gpus: 1\ngpu: H1000\n", (2, 6), "there are no facts about the GPU `H1000`", "`bf16_tflops`, `memory_gb_s`"),
         ("gpus: 0\ngpu: H100\n", (2, 1), "a box without GPUs has no `gpu`", "remove it"),
         ("gpus: 1\ngpu: CPU\n", (2, 6), "`cpu` is no GPU", "set `gpus: 0`"),
+        ("gpus: 0\nscheduler: slurm\n", (2, 12), "`scheduler` must be a mapping", "{type: slurm}"),
+        ("gpus: 0\nscheduler: {partition: a}\n", (2, 12), "`scheduler` does not say its `type`", "`slurm`, `sky`"),
+        ("gpus: 0\nscheduler: {type: slurn}\n", (2, 19), "unknown scheduler `slurn`", "`slurm`"),
+        (
+            "gpus: 0\nscheduler: {type: slurm, time: 5}\n",
+            (2, 26),
+            "unknown key `time`",
+            "to `time_limit`",
+        ),
+        ("gpus: 0\nscheduler: {type: slurm, gpus: 5}\n", (2, 26), "unknown key `gpus`", "are the box's own"),
+        ("gpus: 0\nscheduler: {type: slurm, exclusive: 1}\n", (2, 37), "`exclusive` must be true or false", ""),
+        ("gpus: 0\nscheduler: {type: slurm, qos: a b}\n", (2, 31), "`qos` must be one word", "without blanks"),
+        ("gpus: 0\nscheduler: {type: slurm, time_limit: 1h}\n", (2, 38), "`time_limit` can't be `1h`", "24:00:00"),
+        ("gpus: 0\nscheduler: {type: slurm, env: {A-B: x}}\n", (2, 32), "`A-B` is no name of a variable", "NCCL"),
+        ("gpus: 0\nscheduler: {type: sky, bucket: mine}\n", (2, 32), "`bucket` can't be `mine`", "s3://my-bucket"),
         ("gpus: 1\ngpu: H100\nnodes: 2\n", (3, 8), "a box of 2 nodes needs the speed of its network", "network_gb_s"),
     ],
 )

@@ -5,6 +5,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+from cpu_ranks import load_on_numbered_cpus
 from experts import Experts
 from meter import Meter, MetricsCallback
 from transformers.trainer_callback import TrainerCallback
@@ -33,6 +34,7 @@ def run(settings: Settings, *more: TrainerCallback) -> int:
         print(f"trainer: {output} is trained already")
         return 0
     set_seed(args.seed)
+    load_on_numbered_cpus()
     task = objectives.load(settings, args)
     if not hasattr(task.train, "seq_len"):
         args.include_num_input_tokens_seen = "all"  # rows of all lengths, to be counted
