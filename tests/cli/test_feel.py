@@ -156,6 +156,12 @@ def test_a_full_disk_is_told_and_no_bug() -> None:
     assert done.stderr == "error: can't write the output: No space left on device\n"
 
 
+def test_closed_streams_are_no_bug() -> None:
+    done = shell("runner list --names >&-")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert shell("runner path --week 3 2>&-").stdout.startswith("Week 3 of 20")
+
+
 def test_colours_only_where_they_are_wanted() -> None:
     """`script` gives the command a terminal."""
     if not Path("/usr/bin/script").exists():
