@@ -151,6 +151,7 @@ def cli() -> None:
 
 def main() -> None:
     """The one error handler: a recipe's faults exit 1, usage 2, our own bugs 3, interruption 130."""
+    _open_streams()
     try:
         code = cli.main(prog_name="runner", complete_var="_RUNNER_COMPLETE", standalone_mode=False)
         sys.stdout.flush()  # what can't be written must be told here, and not by the interpreter at its end
@@ -164,6 +165,13 @@ def main() -> None:
     except Exception as error:
         _exit(_told(error))
     _exit(code if isinstance(code, int) else 0)
+
+
+def _open_streams() -> None:
+    """A stream that the caller has closed (`>&-`) is none at all in Python, which nothing below expects."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115, PTH123 - for as long as we run
 
 
 def _exit(code: int) -> NoReturn:

@@ -46,7 +46,10 @@ def command(week: int | None, start: datetime | None, as_json_: bool) -> None:
     plan, project = curriculum(), find_project()
     chosen = plan_week(plan, week) if week is not None else None
     if start is not None:
-        write_start(project, start.date())
+        try:
+            write_start(project, start.date())
+        except OSError as error:
+            raise click.UsageError(f"can't keep it in {project.artifacts}: {error.strerror}") from None
     journey = make_journey(project, plan)
     if as_json_:
         shown = [chosen] if chosen else list(plan.weeks)

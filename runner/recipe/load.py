@@ -46,7 +46,7 @@ def find_recipe(project: Project, given: str) -> Path:
     file = project.recipe_file(name)
     if not file.is_file():
         known = [project.recipe_name(f) for f in project.all_recipes()]
-        close = nearest_word(name, known)
+        close = nearest_word(name, known) or _nearest_tail(name, known)
         raise Refused(
             Diagnostic(
                 "R001",
@@ -74,9 +74,14 @@ def nearest_word(word: str, known: list[str]) -> str | None:
     close = difflib.get_close_matches(word, known, n=1, cutoff=0.7 if len(word) > 4 else 0.6)
     if close:
         return close[0]
-    # `dpo-13b` and `phase3/dpo13b` are meant as `phase4/dpo-13b`
+    tail = [k for k in known if k.rsplit("/", 1)[-1] == word]
+    return tail[0] if tail else None
+
+
+def _nearest_tail(name: str, known: list[str]) -> str | None:
+    """`dpo13b` and `phase3/dpo13b` are meant as `phase4/dpo-13b`."""
     tails = {k.rsplit("/", 1)[-1]: k for k in reversed(known)}
-    close = difflib.get_close_matches(word.rsplit("/", 1)[-1], list(tails), n=1, cutoff=0.8)
+    close = difflib.get_close_matches(name.rsplit("/", 1)[-1], list(tails), n=1, cutoff=0.8)
     return tails[close[0]] if close else None
 
 

@@ -146,14 +146,20 @@ def test_a_reader_that_leaves_is_no_error() -> None:
     assert done.stdout.startswith("R001")
     assert done.stderr == ""
     assert done.returncode in (0, 141)  # all of it may fit into the pipe
-    assert shell("runner list --names | true").stderr == ""
+    assert shell("runner note | true").stderr == ""
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full here")
 def test_a_full_disk_is_told_and_no_bug() -> None:
-    done = shell("runner list --names > /dev/full")
+    done = shell("runner note > /dev/full")
     assert done.returncode == 1
     assert done.stderr == "error: can't write the output: No space left on device\n"
+
+
+def test_closed_streams_are_no_bug() -> None:
+    done = shell("runner note >&-")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert shell("runner path --week 3 2>&-").stdout.startswith("Week 3 of 20")
 
 
 def test_colours_only_where_they_are_wanted() -> None:
