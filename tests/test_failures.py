@@ -44,6 +44,13 @@ def test_its_words(failure: Failure) -> None:
     assert failure.produced or failure.source.startswith("https://")
 
 
+def test_what_we_say_of_a_failure_is_not_read_as_one() -> None:
+    """A sweep's log holds what the runner said of its children."""
+    for failure in ALL:
+        for words in (failure.title, failure.cause, failure.knob):
+            assert diagnose(f"  = knob: {words}\n") is None, failure.name
+
+
 def test_there_are_many() -> None:
     assert len(ALL) >= 25
     assert sum(failure.produced for failure in ALL) >= 25

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path
 
 import click
 
-from runner.cli.common import open_recipe, profile_option, recipe_argument, set_option
+from runner.cli.common import causes, open_recipe, profile_option, recipe_argument, set_option
 from runner.cli.output import print_diagnostics
 from runner.cli.progress import RunView, build_view
 from runner.diagnostics import Diagnostic, shown_path
@@ -19,11 +18,11 @@ from runner.launch.sandbox import refuse_sandbox
 from runner.launch.shards import refuse_shards
 from runner.launch.supervise import Prepared, execute, prepare, refuse_machine
 from runner.plan.types import Plan
-from runner.project import Project, find_project
+from runner.project import Project
 from runner.recipe.kinds import serves
 from runner.recipe.load import Refused
 from runner.recipe.resolve import Recipe, refuse_missing
-from runner.record import latest, read_run
+from runner.record import latest
 
 
 @click.command()
@@ -143,16 +142,8 @@ def tell_failure(outcome: Outcome, name: str) -> None:
     line = ""
     if outcome.failure is not None:
         told.append(f"what: {outcome.failure['title']}")
-        told += _causes(outcome.run)
+        told += causes(outcome.run)
         line = f":{outcome.failure['line']}" if outcome.failure["line"] else ""
     told += [f"log: {where}/log.txt{line}", f"`runner why {name}` shows it again, with the lines of the log"]
     for words in told:
         click.echo(f"  = {words}", err=True)
-
-
-def _causes(folder: Path) -> list[str]:
-    from runner.report.why import account_of  # much to import, for a run that fails
-    from runner.report.why_text import brief
-
-    run = read_run(folder)
-    return brief(account_of(find_project(), run)) if run is not None else []

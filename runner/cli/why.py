@@ -32,7 +32,7 @@ def command(run: str | None, profile: str | None, as_json: bool) -> None:
     found = _chosen(project, run, profile)
     account = account_of(project, found)
     if as_json:
-        click.echo(json.dumps(to_json(account), indent=1))
+        click.echo(json.dumps(to_json(account), indent=1, allow_nan=False))
         return
     width = max(60, min(100, shutil.get_terminal_size().columns))
     click.echo("\n".join(page(account, Ink(wants_colour(sys.stdout), width))))

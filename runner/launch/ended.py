@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Collection
 from contextlib import suppress
 from dataclasses import dataclass
@@ -10,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from runner.engines import load_engine
-from runner.failures import TAIL, Found, find
+from runner.failures import TAIL, Failure, find
 from runner.launch.losses import went_wrong
 from runner.recipe.resolve import Recipe
 from runner.record import LOG, read_metrics
@@ -23,37 +24,61 @@ KILLED = (137, -9)
 
 @dataclass(frozen=True, slots=True)
 class Before:
-    """What must be known before a run starts, to tell afterwards what came of it."""
+    """What must be known before an attempt starts, to tell afterwards what came of it; `at` is the time."""
 
     log_bytes: int
     oom_kills: int
+    at: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """A known failure, and the `log` and its `line` (from 1 on) that tell it; None where other evidence does."""
+
+    failure: Failure
+    log: Path
+    line: int | None
 
 
 def before(run: Path) -> Before:
     log = run / LOG
-    return Before(log.stat().st_size if log.is_file() else 0, oom_kills())
+    return Before(log.stat().st_size if log.is_file() else 0, oom_kills(), time.time())
 
 
-def failure_of(run: Path, code: int, was: Before, also: Collection[str] = ()) -> dict[str, Any] | None:
-    """What goes into run.json as `failure`: `name` and `title` of the known failure, the `line` of log.txt that says
-    it, from 1 on (None where other evidence does), whether a `retry` may do better. None where it is
-    none we know. `also` is evidence that the caller has."""
-    text, skipped = attempt(run / LOG, was.log_bytes)
+def failure_of(
+    run: Path, code: int | None, was: Before | None = None, also: Collection[str] = ()
+) -> dict[str, Any] | None:
+    """What goes into run.json as `failure`: `name` and `title` of the known failure, the `log` and its `line` that say
+    it, from 1 on (None where other evidence does), whether a `retry` may do better. None where it is none we know.
+    `also` is evidence that the caller has."""
+    text, _ = attempt(run / LOG, was.log_bytes if was is not None else 0)
     known = {*evidence(run, code, text, was), *also}
-    found = find(text, exit_code=code, evidence=known)
-    return as_record(found, skipped) if found is not None else None
+    found = told(run, code, known, was)
+    if found is None:
+        return None
+    f = found.failure
+    return {"name": f.name, "title": f.title, "log": found.log.name, "line": found.line, "retry": f.retry}
 
 
-def as_record(found: Found, lines_before: int = 0) -> dict[str, Any]:
-    line = None if found.line is None else lines_before + found.line + 1
-    return {"name": found.failure.name, "title": found.failure.title, "line": line, "retry": found.failure.retry}
+def told(run: Path, code: int | None, known: Collection[str], was: Before | None = None) -> Told | None:
+    """The failure that says most, of the run's own log and those of its servers: the run's repeats what a server said
+    last, and so comes after them."""
+    servers = [log for log in sorted(run.glob("*.log")) if was is None or log.stat().st_mtime >= was.at]
+    best: Told | None = None
+    for log in [*servers, run / LOG]:
+        own = log.name == LOG
+        text, lines = attempt(log, was.log_bytes if was is not None and own else 0)
+        found = find(text, exit_code=code if own else None, evidence=known if own else ())
+        if found is not None and (best is None or found.failure.rank < best.failure.rank):
+            best = Told(found.failure, log, None if found.line is None else lines + found.line + 1)
+    return best
 
 
-def evidence(run: Path, code: int, text: str, was: Before) -> set[str]:
+def evidence(run: Path, code: int | None, text: str, was: Before | None) -> set[str]:
     """The kernel's count is of the whole machine: that it ended something for memory says why a process of ours was
     killed, and nothing where none was."""
     found = {story.how} if (story := went_wrong(read_metrics(run)[0])) is not None else set()
-    if oom_kills() > was.oom_kills:
+    if was is not None and oom_kills() > was.oom_kills:
         ours = find(text, exit_code=code)
         if code in KILLED or (ours is not None and any(c in ours.failure.exit_codes for c in KILLED)):
             found.add("oom_kill")

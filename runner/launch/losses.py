@@ -52,11 +52,11 @@ def _not_finite(told: list[dict[str, Any]]) -> WentWrong | None:
 
 
 def _spike(told: list[dict[str, Any]]) -> WentWrong | None:
-    losses = [_number(row, "loss") for row in told]
-    seen = [(i, loss) for i, loss in enumerate(losses) if loss is not None]
-    first = None
+    seen = [(i, loss) for i, row in enumerate(told) if (loss := _number(row, "loss")) is not None]
+    first, usual = None, 0.0
     for n in range(BEFORE, len(seen)):
-        usual = median(loss for _, loss in seen[max(0, n - WINDOW) : n])
+        if first is None:  # what a jump is held against stays what was usual before it
+            usual = median(loss for _, loss in seen[max(0, n - WINDOW) : n])
         jumped = seen[n][1] > JUMP * usual > 0
         first = (first if first is not None else seen[n][0]) if jumped else None
     return _story("loss_spike", told, first) if first is not None else None

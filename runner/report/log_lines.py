@@ -12,6 +12,8 @@ BEFORE, AFTER = 4, 2
 # how far to look for lines that have something to say
 REACH = 60
 WIDEST = 400
+# of what an engine said: enough to find it by, where a record has cut it
+SAID = 80
 _STYLE = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 # a line of carets or tildes under Python's source, of a rank's or a server's too
 _MARKS = re.compile(r"(?:\[rank\d+\]:|\(\w+ pid=\d+\))?(?: [A-Z]+ [\d-]+ [\d:]+ \[\S+\])?[\s^~|]*")
@@ -33,6 +35,17 @@ def excerpt_of(log: Path, line: int | None) -> tuple[Line, ...]:
         return tuple(_shown(lines, len(lines) - REACH, len(lines))[-(BEFORE + AFTER) :])
     above, below = _shown(lines, line - 1 - REACH, line - 1), _shown(lines, line - 1, line - 1 + REACH)
     return (*above[-BEFORE:], *below[: AFTER + 1])
+
+
+def last_line_with(log: Path, said: str) -> int | None:
+    """The last line (from 1 on) that has the beginning of what an engine said; None where there is none."""
+    words = said.split("\n")[0][:SAID].encode()
+    try:
+        text = log.read_bytes() if words else b""
+    except OSError:
+        return None
+    at = text.rfind(words) if words else -1
+    return text.count(b"\n", 0, at) + 1 if at >= 0 else None
 
 
 def _shown(lines: list[str], start: int, end: int) -> list[Line]:

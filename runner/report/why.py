@@ -7,15 +7,15 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from runner.failures import Failure, Found, by_name, find
-from runner.launch.ended import attempt
+from runner.failures import Failure, by_name
+from runner.launch.ended import Told, attempt, evidence, told
 from runner.launch.endpoints import look
 from runner.launch.local import marked
 from runner.launch.losses import WentWrong, went_wrong
 from runner.project import Project
 from runner.recipe.kinds import kind_names, serves
 from runner.record import LOG, Run, read_metrics, read_run, runs
-from runner.report.log_lines import Line, excerpt_of
+from runner.report.log_lines import Line, excerpt_of, last_line_with
 from runner.report.why_plan import Short, short_of
 
 # a sweep's directory has it, whose children are runs of their own
@@ -25,7 +25,7 @@ POINTS = "points.json"
 @dataclass(frozen=True, slots=True)
 class Account:
     """`status` is the record's, or `killed` where it says that it runs and nothing of it does. `failure` is None of
-    one that did not fail, and of one that failed in a way that we don't know; `said` is then the engine's last error.
+    one that did not fail, and of one that failed in a way that we don't know; `said` is the engine's last error.
     `excerpt` are lines of `log` around the one that tells, `line` (from 1 on). `children` are those of a sweep that
     did not finish. `go_on` is what to type next, once the cause is mended."""
 
@@ -56,19 +56,22 @@ class Account:
 
 def account_of(project: Project, run: Run) -> Account:
     status, said = _status(run)
-    log, found, before = _found(run) if status in ("failed", "killed") else (run.path / LOG, None, 0)
-    failure = found.failure if found is not None else None
-    line = before + found.line + 1 if found is not None and found.line is not None else None
+    over = status in ("failed", "killed")
+    found = _told(run) if over else None
+    log = found.log if found is not None else run.path / LOG
+    said = said or str(run.record.get("error") or "")
+    line = found.line if found is not None else last_line_with(log, said) if over else None
+    plan = found.failure.plan if found is not None else ""
     return Account(
         run=run,
         status=status,
-        failure=failure,
-        said=said or str(run.record.get("error") or ""),
+        failure=found.failure if found is not None else None,
+        said=said,
         log=log,
         line=line,
-        excerpt=excerpt_of(log, line) if status in ("failed", "killed") else (),
+        excerpt=excerpt_of(log, line) if over else (),
         loss=went_wrong(read_metrics(run.path)[0]),
-        short=short_of(project, run, failure.plan) if failure is not None and failure.plan else None,
+        short=short_of(project, run, plan) if plan else None,
         children=tuple(_children(project, run)) if status != "finished" else (),
         go_on=_go_on(project, run),
     )
@@ -85,29 +88,22 @@ def _status(run: Run) -> tuple[str, str]:
     return run.status, ""
 
 
-def _found(run: Run) -> tuple[Path, Found | None, int]:
-    """The log that tells, what it tells, and how many of its lines stand before the text that was searched. A server's
-    log goes before the run's own, which repeats what servers say."""
+def _told(run: Run) -> Told | None:
+    """As the record has it, where that still stands in the log; else read again."""
     known: dict[str, Any] = run.record.get("failure") or {}
     failure = by_name(str(known.get("name")))
-    line = _line_of(run.path / LOG, known.get("line") or 0)
-    if failure is not None and any(pattern.search(line) for pattern in failure.patterns):
-        return run.path / LOG, Found(failure, known["line"] - 1, line), 0
+    if failure is not None:
+        log, line = run.path / Path(str(known.get("log", LOG))).name, known.get("line")
+        if line is None or any(pattern.search(_line_of(log, line)) for pattern in failure.patterns):
+            return Told(failure, log, line)
     code = run.record.get("exit_code")
-    story = went_wrong(read_metrics(run.path)[0])
-    evidence = {story.how} if story is not None else set()
-    best: tuple[Path, Found | None, int] = (run.path / LOG, None, 0)
-    for log in [*sorted(run.path.glob("*.log")), run.path / LOG]:
-        text, before = attempt(log)
-        found = find(text, exit_code=code if log.name == LOG else None, evidence=evidence if log.name == LOG else ())
-        if found is not None and (best[1] is None or found.failure.rank < best[1].failure.rank):
-            best = log, found, before
-    return best if best[1] is not None or failure is None else (run.path / LOG, Found(failure), 0)
+    text, _ = attempt(run.path / LOG)
+    return told(run.path, code, evidence(run.path, code, text, None))
 
 
 def _line_of(log: Path, number: int) -> str:
     try:
-        with log.open(errors="replace") as stream:
+        with log.open(errors="replace", newline="\n") as stream:  # what a progress bar wrote over is one line
             return next((line for n, line in enumerate(stream, 1) if n == number), "")
     except OSError:
         return ""

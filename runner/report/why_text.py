@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import textwrap
 from collections.abc import Iterator
 from typing import Any
@@ -24,7 +25,7 @@ _ENDS = {
     "finished": ("finished: nothing failed", "yes"),
     "stopped": ("was stopped: nothing failed", "yes"),
 }
-_UNKNOWN = "none of the failures we know; the log's last words and the lines before them are all there is to go by"
+_UNKNOWN = "not one of the failures we know: what it said, and the log's lines before that, are all there is to go by"
 _WHAT = {"gpu": "of GPU memory on each GPU", "host": "of host RAM", "disk": "of disk"}
 
 
@@ -73,6 +74,8 @@ def _when(a: Account) -> str:
 def _what(a: Account, ink: Ink) -> Iterator[str]:
     if a.failure is not None:
         yield from _row("what", a.failure.title, ink, "bold")
+        if a.line is None and a.said:  # known from elsewhere than the log
+            yield from _row("said", a.said, ink)
         yield from _row("cause", a.failure.cause, ink)
         yield from _row("knob", a.failure.knob, ink)
     else:
@@ -102,7 +105,7 @@ def _plan(short: Short, ink: Ink) -> Iterator[str]:
         words = PARTS.get(name, ("", name.replace("_", " ")))[1]
         yield f"{' ' * (LABEL + 4)}{words:<28}{size:>9,.2f} GiB  {size / short.needs * 100:>5.1f}%"
     for words in rest:
-        yield from _row("", words, ink)
+        yield from _row("try", words, ink)
 
 
 def _plan_words(short: Short) -> list[str]:
@@ -171,11 +174,16 @@ def to_json(a: Account) -> dict[str, Any]:
         "said": a.said or None,
         "log": shown_path(str(a.log)),
         "excerpt": [{"line": line.number, "text": line.text} for line in a.excerpt],
-        "loss": None if a.loss is None else {name: getattr(a.loss, name) for name in a.loss.__slots__},
+        "loss": None if a.loss is None else {name: _finite(getattr(a.loss, name)) for name in a.loss.__slots__},
         "plan": None if a.short is None else {name: getattr(a.short, name) for name in a.short.__slots__},
         "children": [to_json(child) for child in a.children],
         "go_on": a.go_on if a.status not in ("finished", "stopped", "running") else None,
     }
+
+
+def _finite(value: Any) -> Any:
+    """JSON has no number for one that is none: text, as in run.json."""
+    return str(value) if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _failure(a: Account) -> dict[str, Any]:

@@ -93,11 +93,11 @@ def test_values_are_those_of_the_run_whatever_the_recipe_says_by_now(bench: Benc
 
 
 def test_one_that_we_do_not_know(bench: Bench, invoke: Invoke) -> None:
-    leave(bench, log="one\ntwo\n\x1b[31mOddError: nobody knows\x1b[0m\n", error="OddError: nobody knows")
+    leave(bench, log=f"one\ntwo\n\x1b[31mOddError: nobody knows\x1b[0m\n{'bye' * 9}\n", error="OddError: nobody knows")
     said = invoke("why")
     assert "what     OddError: nobody knows" in said.out
-    assert "none of the failures we know" in " ".join(said.out.split())
-    assert "3 | OddError: nobody knows\n" in said.out
+    assert "not one of the failures we know" in " ".join(said.out.split())
+    assert "> 3 | OddError: nobody knows\n" in said.out
     assert json.loads(invoke("why", "--json").out)["failure"] is None
 
 
@@ -108,7 +108,9 @@ def test_numbers_that_are_none(bench: Bench, invoke: Invoke) -> None:
     said = invoke("why")
     words = " ".join(said.out.split())
     assert "no number from step 10 on; 2.25 at step 9, gradient norm nan, learning rate 0.0001" in words
-    assert json.loads(invoke("why", "--json").out)["failure"]["name"] == "not-finite"
+    told = json.loads(invoke("why", "--json").out)
+    assert told["failure"]["name"] == "not-finite"
+    assert (told["loss"]["step"], told["loss"]["grad_norm"]) == (10, "nan")
 
 
 def test_the_newest_that_failed_of_all(bench: Bench, invoke: Invoke) -> None:
@@ -203,8 +205,11 @@ def test_nothing_to_tell(bench: Bench, invoke: Invoke, arguments: tuple[str, ...
 
 def test_secrets_and_endless_lines_are_not_shown(bench: Bench, invoke: Invoke) -> None:
     secret = "hf_" + "a" * 30
-    leave(bench, log=f"{'x' * 9000}\ntoken {secret}\n50%\r100%\n{FULL.excerpt}")
+    log = f"{'x' * 9000}\ntoken {secret}\n50%\r100%\n{FULL.excerpt.splitlines()[0]}\n"
+    failure = {"name": FULL.name, "title": FULL.title, "log": "log.txt", "line": 4, "retry": False}
+    leave(bench, log=log, failure=failure)
     said = invoke("why")
+    assert "log.txt:4" in said.out, "a bar that was drawn over is one line, as in an editor"
     assert secret not in said.out
     assert "50%" not in said.out
     assert all(len(line) <= 100 for line in said.out.splitlines())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import os
 import signal
@@ -62,9 +63,24 @@ def test_a_jump_is_one_that_does_not_come_back() -> None:
     assert story is not None
     assert (story.how, story.step, story.loss, story.good_loss) == ("loss_spike", 7, 7.5, 2.5)
     assert went_wrong(rows(*steady, 7.5, 2.6)) is None
+    stayed = went_wrong(rows(*steady, *[7.5] * 200))
+    assert stayed is not None
+    assert stayed.step == 7
     assert went_wrong(rows(*steady)) is None
     assert went_wrong(rows(10.9, 4.0, 9.0)) is None, "too few to tell"
     assert went_wrong([]) is None
+
+
+@pytest.mark.parametrize(("name", "good"), [("not-finite", 3.039), ("loss-spike", 3.165)])
+def test_the_reports_of_trainings_that_really_diverged(name: str, good: float) -> None:
+    """transformers' own lines: a NaN is shown as a loss of 0, and its gradient norm tells."""
+    failure = by_name(name)
+    assert failure is not None
+    told = [dict(ast.literal_eval(line)) for line in failure.excerpt.splitlines()]
+    story = went_wrong([{**row, "step": step} for step, row in enumerate(told, 1)])
+    assert story is not None
+    assert (story.how,) == failure.evidence
+    assert story.good_loss == good
 
 
 def test_a_step_reported_again_after_a_checkpoint_counts_as_it_went_then() -> None:
