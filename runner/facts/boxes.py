@@ -88,7 +88,7 @@ class Box:
 
     @property
     def submits(self) -> bool:
-        """Whether processes start on machines that Slurm gives out; on one that SkyPilot found they start as anywhere."""
+        """Whether processes start on machines that Slurm gives out; on what SkyPilot found they start as anywhere."""
         return self.scheduler is not None and self.scheduler.type == "slurm"
 
     @property
