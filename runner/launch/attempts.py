@@ -15,6 +15,7 @@ from runner.launch.ended import before, failure_of
 from runner.launch.follow import Progress
 from runner.launch.local import Ended, asked_to_stop, launch
 from runner.launch.outcome import Outcome, judge
+from runner.recipe.kinds import SUPERVISED
 from runner.recipe.resolve import Recipe
 from runner.record import LOG, RECORD, final_metrics, now, write_json
 
@@ -23,8 +24,6 @@ PAUSE_S = 10.0
 LONGEST_PAUSE_S = 600.0
 POLL_S = 0.2
 WAITING = "waiting"
-# keys of a recipe's header
-SUPERVISED = ("max_restarts", "hang_timeout_s")
 
 Tell = Callable[[str], None]
 
