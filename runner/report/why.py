@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -140,7 +141,8 @@ def _go_on(project: Project, run: Run) -> str:
 
 def newest_failed(project: Project, profile: str | None = None) -> Run | None:
     """Of all recipes, the one that was started last among those that failed or were interrupted."""
-    for folder in sorted(_run_folders(project.artifacts), key=lambda f: f.name, reverse=True):
+    for _, place in sorted(_run_folders(project.artifacts), reverse=True):
+        folder = Path(place)
         if profile is not None and folder.parent.name != profile:
             continue
         run = read_run(folder)
@@ -156,14 +158,15 @@ def newest_of(project: Project, recipe: str, profile: str | None = None) -> Run 
     return max(found, key=lambda run: run.id, default=None)
 
 
-def _run_folders(folder: Path) -> Iterator[Path]:
-    """Folders that are named by a time; what a run left below its own is not looked into."""
+def _run_folders(folder: Path | str) -> Iterator[tuple[str, str]]:
+    """Name and place of folders that are named by a time; what a run left below its own is not looked into."""
     try:
-        below = [entry for entry in folder.iterdir() if entry.is_dir() and not entry.is_symlink()]
+        with os.scandir(folder) as entries:
+            below = [entry for entry in entries if entry.is_dir(follow_symlinks=False)]
     except OSError:
         return
     for entry in below:
         if entry.name[:8].isdigit() and entry.name[8:9] == "-":
-            yield entry
+            yield entry.name, entry.path
         elif not entry.name.startswith("."):
-            yield from _run_folders(entry)
+            yield from _run_folders(entry.path)
