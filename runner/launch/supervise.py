@@ -21,7 +21,7 @@ from runner.launch.measured import measured, one_line, scaling
 from runner.launch.table import planned
 from runner.machine import probe
 from runner.project import Project
-from runner.provenance.seal import sealed
+from runner.provenance.seal import seal
 from runner.provenance.snapshot import lineage, snapshot
 from runner.recipe.load import Refused
 from runner.recipe.resolve import Recipe
@@ -198,7 +198,7 @@ def _execute(
         outputs=outcome.outputs,
         error=outcome.error or None,
     )
-    write_json(run / RECORD, sealed(project, recipe, run, record))
+    seal(project, recipe, run, record)
     if outcome.status == "finished" and prepared.as_written:
         _publish(project, recipe, run)
     return outcome
