@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import re
 import shutil
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
-
-from filelock import FileLock, Timeout
 
 from runner.diagnostics import Diagnostic, Span
 from runner.launch.endpoints import endpoints
@@ -141,10 +141,24 @@ def _held(run: Run, beside: list[Run], now: datetime) -> str:
 def _free(folder: Path) -> bool:
     """Whether nobody runs in it: runs hold its lock."""
     try:
-        with FileLock(folder / ".lock").acquire(blocking=False):
-            return True
-    except (Timeout, OSError):
+        with _locked_folder(folder) as mine:
+            return mine
+    except OSError:
         return False
+
+
+@contextmanager
+def _locked_folder(folder: Path) -> Iterator[bool]:
+    """The lock that runs of a recipe hold, if it is free. What its file says of who had it is left as it is."""
+    lock = os.open(folder / ".lock", os.O_RDWR | os.O_CREAT, 0o666)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        yield False
+    else:
+        yield True
+    finally:
+        os.close(lock)
 
 
 def _served(runs: list[Run]) -> dict[Path, str]:
@@ -215,13 +229,10 @@ def collect(project: Project, items: Iterable[Item]) -> Iterator[Item]:
 
 
 def _move(item: Item, trash: Path) -> bool:
-    try:
-        with FileLock(item.run.path.parent / ".lock").acquire(blocking=False):
-            for path in item.part or (item.run.path,):
-                os.replace(path, trash / f"{path.parent.name}.{path.name}.{os.getpid()}")  # noqa: PTH105 - one step
-            return True
-    except Timeout:
-        return False
+    with _locked_folder(item.run.path.parent) as mine:
+        for path in (item.part or (item.run.path,)) if mine else ():
+            os.replace(path, trash / f"{path.parent.name}.{path.name}.{os.getpid()}")  # noqa: PTH105 - one step
+        return mine
 
 
 def empty(project: Project) -> None:

@@ -254,7 +254,7 @@ def _judge(recipe: Recipe, run: Path, ended: Ended, part: str, metrics: dict[str
     elif ended.code != 0:
         status, error = "failed", last_error(recipe, run)
     else:
-        outputs, missing = describe_outputs(recipe.outputs, run)
+        outputs, missing = describe_outputs(recipe, run)
         if missing:
             status, error = "failed", f"it ended well but left nothing in {', '.join(missing)}"
     return Outcome(run, status, ended.code, part, ended.seconds, outputs, headline(metrics), error)
