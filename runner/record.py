@@ -225,7 +225,12 @@ def mark_done(project: Project, recipe: str, profile: str) -> None:
     (profile_dir(project, recipe, profile) / DONE).write_text(now() + "\n")
 
 
-def describe_outputs(outputs: Iterable[Output], run: Path) -> tuple[list[dict[str, Any]], list[str]]:
+def describe_outputs(recipe: Recipe, run: Path) -> tuple[list[dict[str, Any]], list[str]]:
+    """As `describe`, of what a recipe leaves."""
+    return describe(recipe.outputs, run)
+
+
+def describe(outputs: Iterable[Output], run: Path) -> tuple[list[dict[str, Any]], list[str]]:
     """What the run left, with sizes in bytes and a hash of each and of its files; and the paths that should be there
     and are not. A model's card is not part of it: it tells of the run, this hash included."""
     found, missing = [], []

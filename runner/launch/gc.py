@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import re
 import shutil
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
-
-from filelock import FileLock, Timeout
 
 from runner.diagnostics import Diagnostic, Span
 from runner.launch.endpoints import endpoints
@@ -79,8 +79,11 @@ def plan_gc(project: Project, policy: Policy, now: datetime | None = None) -> li
     """What `collect` would do with each run, and why."""
     now = now or datetime.now(timezone.utc)
     runs = all_runs(project)
-    wanted = {run.path: _unwanted(run, runs, policy, now) for run in runs}
-    held = {run.path: why for run in runs if (why := _held(run, runs, now))}
+    beside: dict[Path, list[Run]] = {}
+    for run in runs:
+        beside.setdefault(run.path.parent, []).append(run)
+    wanted = {run.path: _unwanted(run, beside[run.path.parent], policy, now) for run in runs}
+    held = {run.path: why for run in runs if (why := _held(run, beside[run.path.parent], now))}
     held |= {path: why for path, why in _served(runs).items() if path not in held}
     held |= {path: why for path, why in _locked(project, runs).items() if path not in held}
     kept = [run for run in runs if run.path in held or not wanted[run.path]]
@@ -100,15 +103,14 @@ def _item(run: Run, unwanted: str, held: str | None) -> Item:
     return Item(run, held is None, held or unwanted)
 
 
-def _unwanted(run: Run, runs: list[Run], policy: Policy, now: datetime) -> str:
+def _unwanted(run: Run, beside: list[Run], policy: Policy, now: datetime) -> str:
     """Why the policy has no use for a run; empty where it keeps it."""
     age = now - started(run)
     if policy.older is not None and age < policy.older:
         return ""
     if run.status != "finished":
         return f"it is {run.status}" if policy.failed and run.status != "unknown" else ""
-    beside = [r for r in runs if r.path.parent == run.path.parent and r.status == "finished"]
-    newer = sum(1 for r in beside if r.path.name > run.path.name)
+    newer = sum(1 for r in beside if r.status == "finished" and r.path.name > run.path.name)
     return f"{newer} newer of its recipe are there" if newer >= policy.keep else ""
 
 
@@ -119,8 +121,9 @@ def started(run: Run) -> datetime:
         return datetime.fromtimestamp(run.path.stat().st_mtime, timezone.utc)
 
 
-def _held(run: Run, runs: list[Run], now: datetime) -> str:
-    """Why a run must stay whatever the policy says; empty where nothing holds it."""
+def _held(run: Run, beside: list[Run], now: datetime) -> str:
+    """Why a run must stay whatever the policy says; empty where nothing holds it. `beside` are the runs of its recipe
+    and profile, oldest first."""
     if (run.path / PIN).exists():
         return "pinned"
     link = run.path.parent / LATEST
@@ -130,8 +133,7 @@ def _held(run: Run, runs: list[Run], now: datetime) -> str:
         if marked(run.path) or not _free(run.path.parent):
             return "it runs"
         return "it says that it runs" if now - started(run) < QUIET else ""
-    newest = max(r.path.name for r in runs if r.path.parent == run.path.parent)
-    if run.status == "interrupted" and run.path.name == newest:
+    if run.status == "interrupted" and run is beside[-1]:
         return "the next run of its recipe goes on from it"
     return ""
 
@@ -139,10 +141,24 @@ def _held(run: Run, runs: list[Run], now: datetime) -> str:
 def _free(folder: Path) -> bool:
     """Whether nobody runs in it: runs hold its lock."""
     try:
-        with FileLock(folder / ".lock").acquire(blocking=False):
-            return True
-    except (Timeout, OSError):
+        with _locked_folder(folder) as mine:
+            return mine
+    except OSError:
         return False
+
+
+@contextmanager
+def _locked_folder(folder: Path) -> Iterator[bool]:
+    """The lock that runs of a recipe hold, if it is free. What its file says of who had it is left as it is."""
+    lock = os.open(folder / ".lock", os.O_RDWR | os.O_CREAT, 0o666)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        yield False
+    else:
+        yield True
+    finally:
+        os.close(lock)
 
 
 def _served(runs: list[Run]) -> dict[Path, str]:
@@ -213,13 +229,10 @@ def collect(project: Project, items: Iterable[Item]) -> Iterator[Item]:
 
 
 def _move(item: Item, trash: Path) -> bool:
-    try:
-        with FileLock(item.run.path.parent / ".lock").acquire(blocking=False):
-            for path in item.part or (item.run.path,):
-                os.replace(path, trash / f"{path.parent.name}.{path.name}.{os.getpid()}")  # noqa: PTH105 - one step
-            return True
-    except Timeout:
-        return False
+    with _locked_folder(item.run.path.parent) as mine:
+        for path in (item.part or (item.run.path,)) if mine else ():
+            os.replace(path, trash / f"{path.parent.name}.{path.name}.{os.getpid()}")  # noqa: PTH105 - one step
+        return mine
 
 
 def empty(project: Project) -> None:

@@ -20,7 +20,7 @@ from runner.provenance.snapshot import ENVIRONMENTS, FOLDER, places
 from runner.provenance.verify import file_differences, source_differences
 from runner.recipe.artifacts import Output
 from runner.recipe.load import Refused
-from runner.record import RECORD, Run, describe_outputs, final_metrics, new_run_dir, now, write_files, write_json
+from runner.record import RECORD, Run, describe, final_metrics, new_run_dir, now, write_files, write_json
 
 # runs that were made again are kept apart from runs, below this folder of artifacts/
 PLACE = ".reproduced"
@@ -126,7 +126,7 @@ def reproduce(project: Project, run: Run, needed: list[Needed], watch: Callable[
             "RUNNER_PYTHON": sys.executable,
         },
     )
-    outputs, missing = describe_outputs((Output(o["name"], o["type"], o["path"]) for o in run.record["outputs"]), path)
+    outputs, missing = describe((Output(o["name"], o["type"], o["path"]) for o in run.record["outputs"]), path)
     whole = ended.code == 0 and not missing
     record |= {
         "status": "finished" if whole else "interrupted" if ended.interrupted else "failed",
@@ -144,8 +144,12 @@ def reproduce(project: Project, run: Run, needed: list[Needed], watch: Callable[
 def _moved(project: Project, run: Run, name: str) -> str:
     """A rendered file, with this project's folders where it names those of the project that it was rendered in."""
     text = (run.path / name).read_text(encoding="utf-8")
-    for key, folder in run.record.get("places", {}).items():
-        text = text.replace(folder, places(project)[key])
+    now_at = places(project)
+    were = {key: folder for key, folder in run.record.get("places", {}).items() if folder != now_at.get(key)}
+    for key, folder in were.items():
+        text = text.replace(folder, f"\0{key}\0")
+    for key in were:  # only now: a new folder may hold the old one's name
+        text = text.replace(f"\0{key}\0", now_at[key])
     return text
 
 

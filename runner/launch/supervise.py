@@ -21,7 +21,7 @@ from runner.launch.outcome import Outcome, of_finished
 from runner.launch.table import planned
 from runner.machine import probe
 from runner.project import Project
-from runner.provenance.seal import sealed
+from runner.provenance.seal import seal
 from runner.provenance.snapshot import snapshot
 from runner.recipe.load import Refused
 from runner.recipe.resolve import Recipe
@@ -184,7 +184,7 @@ def _execute(
         error=outcome.error or None,
         failure=outcome.failure,
     )
-    write_json(run / RECORD, sealed(project, recipe, run, record))
+    seal(project, recipe, run, record)
     if outcome.status == "finished":
         remove_replaced(run, [], finished=True)
         if prepared.as_written:

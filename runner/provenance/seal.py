@@ -9,13 +9,15 @@ from runner.project import Project
 from runner.provenance.card import card_text
 from runner.provenance.snapshot import hub_of
 from runner.recipe.resolve import Recipe
-from runner.record import CARD, MODEL_TYPES, Run, file_hash
+from runner.record import CARD, MODEL_TYPES, RECORD, Run, file_hash, write_json
 
 
-def sealed(project: Project, recipe: Recipe, run: Path, record: dict[str, Any]) -> dict[str, Any]:
-    """The whole record. Cards take the place of those that engines write."""
+def seal(project: Project, recipe: Recipe, run: Path, record: dict[str, Any]) -> None:
+    """Write the record, and then once more with what is added: whatever goes wrong with a card, the run has ended as it
+    has. Cards take the place of those that engines write."""
+    write_json(run / RECORD, record)
     record = record | {"hub": hub_of(project, recipe)}
-    return record | {"cards": write_cards(Run(run, record))}
+    write_json(run / RECORD, record | {"cards": write_cards(Run(run, record))})
 
 
 def write_cards(run: Run) -> dict[str, str]:

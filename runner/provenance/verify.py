@@ -11,7 +11,7 @@ from runner.diagnostics import Diagnostic, Span
 from runner.provenance.lineage import Source, sources
 from runner.provenance.snapshot import FOLDER
 from runner.recipe.artifacts import Output
-from runner.record import CARD, RECORD, Run, combined_hash, describe_outputs, file_hash
+from runner.record import CARD, RECORD, Run, combined_hash, describe, file_hash
 
 MANIFEST = "manifest.json"
 STATES = ("running", "finished", "failed", "interrupted", "stopped")
@@ -80,7 +80,7 @@ def _outputs(run: Run, deep: bool) -> Iterator[Diagnostic]:
 def output_differences(run: Run, output: dict[str, Any]) -> list[Diagnostic]:
     """What an output's files are now, beside what they were when the run ended."""
     place = run.path / output["path"]
-    now, _ = describe_outputs([Output(output["name"], output["type"], output["path"])], run.path)
+    now, _ = describe([Output(output["name"], output["type"], output["path"])], run.path)
     if not now:
         return [Diagnostic("R458", f"output `{output['name']}` is gone", Span(str(place)), help=_again(run))]
     if "files" not in output:  # recorded before each file was

@@ -10,12 +10,12 @@ from runner.launch.supervise import prepare
 from runner.project import Project
 from runner.provenance.lock import read_lock
 from runner.provenance.locked import resolve_pinned
-from runner.provenance.seal import sealed
+from runner.provenance.seal import seal
 from runner.provenance.snapshot import snapshot
 from runner.recipe.compose import compose
 from runner.recipe.graph import Library
 from runner.recipe.resolve import Recipe
-from runner.record import METRICS, RECORD, Run, describe_outputs, new_run_dir, point_latest, write_files, write_json
+from runner.record import METRICS, RECORD, Run, describe_outputs, new_run_dir, point_latest, write_files
 
 CURVE = [
     {"step": 1, "max_steps": 3, "loss": 3.5, "grad_norm": 1.0, "step_s": 0.5},
@@ -45,9 +45,9 @@ def made_run(
     if status == "finished":
         for output in recipe.outputs:
             _leave(path / output.path, weights)
-        record["outputs"], _ = describe_outputs(recipe.outputs, path)
+        record["outputs"], _ = describe_outputs(recipe, path)
         record["metrics"] = {**CURVE[-1], "first_loss": 3.5, "eval_runtime": 1.25}
-    write_json(path / RECORD, sealed(project, recipe, path, record))
+    seal(project, recipe, path, record)
     if status == "finished":
         point_latest(path)
     return Run(path, json.loads((path / RECORD).read_text()))

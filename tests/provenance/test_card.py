@@ -32,7 +32,7 @@ def test_a_card_takes_the_place_of_the_engines_and_is_no_part_of_the_hash(bench:
     assert sorted(output["files"]) == ["adapter_config.json", "adapter_model.safetensors"]
     assert output["sha256"] in text
     (run.path / "output/README.md").write_text("edited")
-    assert describe_outputs(resolved(bench.project, "r").outputs, run.path)[0] == [output]
+    assert describe_outputs(resolved(bench.project, "r"), run.path)[0] == [output]
 
 
 def test_its_metadata(bench: Bench) -> None:
