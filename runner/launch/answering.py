@@ -21,6 +21,7 @@ from runner.diagnostics import Diagnostic, Span
 from runner.engines.serving import HOST
 from runner.facts.servers import WILDCARDS, is_loopback
 from runner.launch import tied
+from runner.launch.ended import SERVICE, SERVICE_LOG
 from runner.launch.endpoints import OVER, POLL_S, STATE, Endpoint, forget, look, read_state, remember, settle
 from runner.launch.local import end_stragglers, marked
 from runner.project import Project
@@ -29,7 +30,7 @@ from runner.recipe.resolve import Recipe
 from runner.record import RECORD, fingerprint, latest, now, read_run, write_json
 from runner.redact import mask_logs
 
-CONFIG, SCRIPT, LOG, FOLDER = "rag.json", "serve.sh", "serve.log", "service"
+CONFIG, SCRIPT, LOG, FOLDER = "rag.json", "serve.sh", SERVICE_LOG, SERVICE
 # what an embedded store takes to write down what it has in memory
 CLOSING_S = 20.0
 

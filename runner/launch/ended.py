@@ -18,6 +18,8 @@ from runner.record import LOG, read_metrics
 from runner.redact import redact
 
 LOG_TAIL = 64 * 1024
+# where a service that answers from a finished run's index has its record, and beside it in that run its log
+SERVICE, SERVICE_LOG = "service", "serve.log"
 # exit codes that SIGKILL leaves: a shell's, and subprocess's
 KILLED = (137, -9)
 
@@ -63,15 +65,23 @@ def failure_of(
 def told(run: Path, code: int | None, known: Collection[str], was: Before | None = None) -> Told | None:
     """The failure that says most, of the run's own log and those of its servers: the run's repeats what a server said
     last, and so comes after them."""
-    servers = [log for log in sorted(run.glob("*.log")) if was is None or log.stat().st_mtime >= was.at]
     best: Told | None = None
-    for log in [*servers, run / LOG]:
+    for log in logs_of(run):
+        if was is not None and log.name != LOG and log.stat().st_mtime < was.at:
+            continue  # of an earlier attempt
         own = log.name == LOG
         text, lines = attempt(log, was.log_bytes if was is not None and own else 0)
         found = find(text, exit_code=code if own else None, evidence=known if own else ())
         if found is not None and (best is None or found.failure.rank < best.failure.rank):
             best = Told(found.failure, log, None if found.line is None else lines + found.line + 1)
     return best
+
+
+def logs_of(run: Path) -> list[Path]:
+    """Those of its servers, then its own, whether or not there is one yet."""
+    if run.name == SERVICE:
+        return [run.parent / SERVICE_LOG]
+    return [*sorted(run.glob("*.log")), run / LOG]
 
 
 def evidence(run: Path, code: int | None, text: str, was: Before | None) -> set[str]:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from runner.failures import Failure, by_name
-from runner.launch.ended import Told, attempt, evidence, told
+from runner.launch.ended import SERVICE, Told, attempt, evidence, logs_of, told
 from runner.launch.endpoints import look
 from runner.launch.local import marked
 from runner.launch.losses import WentWrong, went_wrong
@@ -59,7 +59,7 @@ def account_of(project: Project, run: Run) -> Account:
     status, said = _status(run)
     over = status in ("failed", "killed")
     found = _told(run) if over else None
-    log = found.log if found is not None else run.path / LOG
+    log = found.log if found is not None else logs_of(run.path)[-1]
     said = said or str(run.record.get("error") or "")
     line = found.line if found is not None else last_line_with(log, said) if over else None
     plan = found.failure.plan if found is not None else ""
@@ -80,7 +80,8 @@ def account_of(project: Project, run: Run) -> Account:
 
 def _status(run: Run) -> tuple[str, str]:
     """And what an endpoint says of its own end."""
-    if run.record.get("kind") in kind_names() and serves(str(run.record["kind"])):
+    kind = run.record.get("kind")
+    if run.path.name == SERVICE or (kind in kind_names() and serves(str(kind))):
         endpoint = look(run.path)
         status = "running" if endpoint.alive else "killed" if endpoint.status == "died" else endpoint.status
         return status, endpoint.error
@@ -94,7 +95,8 @@ def _told(run: Run) -> Told | None:
     known: dict[str, Any] = run.record.get("failure") or {}
     failure = by_name(str(known.get("name")))
     if failure is not None:
-        log, line = run.path / Path(str(known.get("log", LOG))).name, known.get("line")
+        logs, line = logs_of(run.path), known.get("line")
+        log = next((each for each in logs if each.name == known.get("log")), logs[-1])
         if line is None or any(pattern.search(_line_of(log, line)) for pattern in failure.patterns):
             return Told(failure, log, line)
     code = run.record.get("exit_code")
@@ -128,6 +130,8 @@ def _go_on(project: Project, run: Run) -> str:
     word = f" PROFILE={profile}" if profile != "full" else ""
     if kind in kind_names() and serves(kind):
         return f"make serve MODEL={name.removeprefix('serve/')}{word}"
+    if run.path.name == SERVICE:
+        return f"make rag R={name}{word}"
     parent = name.rpartition("/")[0]
     if not project.recipe_file(name).is_file() and project.recipe_file(parent).is_file():
         name = parent  # of a sweep, whose children have no file
@@ -155,7 +159,14 @@ def newest_of(project: Project, recipe: str, profile: str | None = None) -> Run 
     """The newest run of a recipe, in a profile or in any."""
     profiles = [profile] if profile is not None else ["full", "smoke"]
     found = [run for each in profiles for run in runs(project, recipe, each)[:1]]
-    return max(found, key=lambda run: run.id, default=None)
+    newest = max(found, key=lambda run: run.id, default=None)
+    return _or_its_service(newest) if newest is not None else None
+
+
+def _or_its_service(run: Run) -> Run:
+    """A finished index may have a service that failed; what it is asked for then is that."""
+    service = read_run(run.path / SERVICE)
+    return service if service is not None and _status(service)[0] in ("failed", "killed") else run
 
 
 def _run_folders(folder: Path | str) -> Iterator[tuple[str, str]]:

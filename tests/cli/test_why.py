@@ -162,6 +162,23 @@ def test_an_endpoint_is_told_from_its_servers_log(bench: Bench, invoke: Invoke) 
     assert "make serve MODEL=s" in said.out
 
 
+def test_a_service_that_answers_from_a_finished_index(bench: Bench, invoke: Invoke) -> None:
+    folder = leave(bench, "rag", kind="rag", status="finished")
+    gone = by_name("postgres-gone")
+    assert gone is not None
+    (folder / "serve.log").write_text("up\n" + gone.excerpt)
+    (folder / "service").mkdir()
+    record = {"recipe": "rag", "profile": "full", "kind": "rag", "run": "service", "status": "failed"}
+    write_json(folder / "service" / "run.json", record)
+    write_json(folder / "service" / "endpoint-state.json", {"status": "failed", "error": "it ended", "replicas": []})
+    said = invoke("why", "rag")
+    assert gone.title in said.out
+    assert "serve.log:" in said.out
+    assert "make rag R=rag" in said.out
+    write_json(folder / "service" / "endpoint-state.json", {"status": "stopped", "error": None, "replicas": []})
+    assert "nothing failed" in invoke("why", "rag").out
+
+
 def test_a_sweep_names_its_children_and_what_ended_each(bench: Bench, invoke: Invoke) -> None:
     bench.write("w", HEADER + BODY)
     folder = leave(bench, "w", log="=== children\nchild a failed\n", kind="sweep", error="1 of the sweep's children")
