@@ -25,7 +25,7 @@ _COLOURS = {
     "#ffffff": "var(--card)", "#000000": "currentColor", "#111111": "currentColor", "#111827": "currentColor",
     "#33475b": "currentColor", "#e5e7eb": "var(--line)", "#9ca3af": "var(--axis)", "#6b7280": "var(--quiet)",
     "#1d4ed8": "var(--blue)", "#0072b2": "var(--blue)", "#c2410c": "var(--orange)", "#d55e00": "var(--orange)",
-    "#b91c1c": "var(--red)", "#009e73": "var(--green)", "#cc79a7": "var(--pink)", "#e69f00": "var(--amber)",
+    "#b91c1c": "var(--red)", "#009e73": "var(--green)", "#cc79a7": "var(--pink)", "#e69f00": "var(--gold)",
 }  # fmt: skip
 _COLOUR = re.compile(r"(?<=: )(#[0-9a-f]{6})\b")
 _REFERENCE = re.compile(r"url\(\s*([^)]*?)\s*\)")
