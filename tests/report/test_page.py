@@ -101,6 +101,21 @@ def test_evaluations_and_retrieval_have_their_tables(tmp_path: Path) -> None:
         assert summary_table(tmp_path) is None, text
 
 
+def test_a_record_that_makes_no_sense_leaves_the_others_alone(filled: Bench) -> None:
+    ran(filled.project, "phase1/odd", "20260401-000000", upstream=[1, {"recipe": None}], predicted=[1], measured="x",
+        seconds="long", metrics=[])  # fmt: skip
+    odd = ran(filled.project, "phase1/odder", "20260401-000000", kind="compare", status="running", upstream="x")
+    (odd / "metrics.jsonl").write_text('{"step": "x", "max_steps": 0}\n[]\n{"step": 1e999, "loss": NaN}\n')
+    ended = ran(filled.project, "phase1/oddest", "20260401-000000", kind="compare")
+    (ended / "output").mkdir()
+    (ended / "output/table.json").write_text('{"columns": ["a"], "rows": [{"a": [1, {}]}, {}], "notes": 3}')
+    (ended / "output/x.svg").write_text("<svg")
+    (ended / "metrics.jsonl").write_text('{"step": 1e999, "loss": 1.0}\n{"step": 2, "loss": 1.0}\n')
+    text = html(contents(filled.project))
+    assert "phase1/model" in text
+    assert "phase1/oddest" in text
+
+
 def test_text_of_others_stays_text(filled: Bench) -> None:
     elements = Elements(html(contents(filled.project))).found
     assert sum(tag == "script" for tag, _ in elements) == 1

@@ -31,15 +31,20 @@ _COLOUR = re.compile(r"(?<=: )(#[0-9a-f]{6})\b")
 _REFERENCE = re.compile(r"url\(\s*([^)]*?)\s*\)")
 
 
-def drawn(size: tuple[float, float], draw: Callable[[Any], None], prefix: str) -> str:
-    """`draw(figure)` on an empty figure of `size` inches, as SVG for the page; its text stays text."""
+def drawn(
+    size: tuple[float, float], draw: Callable[[Any], None], prefix: str, margins: dict[str, float] | None = None
+) -> str:
+    """`draw(figure)` on an empty figure of `size` inches, as SVG for the page; its text stays text. `margins` are those
+    of `subplots_adjust`: to find them by measuring its letters takes as long as the rest."""
     import matplotlib
     from matplotlib.backends.backend_svg import FigureCanvasSVG
     from matplotlib.figure import Figure
 
     with matplotlib.rc_context({**STYLE, "svg.fonttype": "none", "figure.facecolor": "none", "axes.facecolor": "none"}):
-        figure = Figure(figsize=size, layout="tight")
+        figure = Figure(figsize=size, layout=None if margins else "tight")
         FigureCanvasSVG(figure)
+        if margins:
+            figure.subplots_adjust(**margins)
         draw(figure)
         out = io.StringIO()
         figure.savefig(out, format="svg", metadata={"Date": None})
