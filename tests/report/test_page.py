@@ -24,6 +24,7 @@ from runner.report.page.contents import contents
 from runner.report.page.html import html
 from runner.report.page.lineage import graphs
 from runner.report.page.plan import deliverables, levels
+from runner.report.page.summaries import summary_table
 from runner.report.page.watching import watching
 from tests.cli.conftest import Invoke
 from tests.cli.conftest import invoke as invoke
@@ -78,6 +79,41 @@ def test_each_part_is_there(filled: Bench) -> None:
         ("Phase 1", "done"),
         ("Phase 3", "0 of 2 done, 1 smoked"),
     ]
+
+
+def test_evaluations_and_retrieval_have_their_tables(tmp_path: Path) -> None:
+    metrics = {"acc": {"value": 0.5, "stderr": 0.1, "n": 8}}
+    evaluation = {"tasks": {"t": {"num_fewshot": 5, "metrics": metrics}}, "groups": {"g": {"metrics": metrics}}}
+    ways = {"variants": [{"name": "bm25", "metrics": {"hit@1": 0.4}, "latency_ms": {"total": {"p50": 3, "p95": 9}}}]}
+    (tmp_path / "summary.json").write_text(json.dumps(evaluation))
+    found = summary_table(tmp_path)
+    assert found is not None
+    assert [(row["task"], row["score"], row["examples"]) for row in found.rows] == [
+        ("t", 0.5, 5),
+        ("all of g", 0.5, None),
+    ]
+    (tmp_path / "summary.json").write_text(json.dumps(ways))
+    found = summary_table(tmp_path)
+    assert found is not None
+    assert found.rows == [{"way": "bm25", "hit@1": 0.4, "p50 ms": 3, "p95 ms": 9, "USD per 1,000": None}]
+    for text in ("{", "[]", "{}", '{"variants": 3}', '{"tasks": {"t": 1}}'):
+        (tmp_path / "summary.json").write_text(text)
+        assert summary_table(tmp_path) is None, text
+
+
+def test_a_record_that_makes_no_sense_leaves_the_others_alone(filled: Bench) -> None:
+    ran(filled.project, "phase1/odd", "20260401-000000", upstream=[1, {"recipe": None}], predicted=[1], measured="x",
+        seconds="long", metrics=[])  # fmt: skip
+    odd = ran(filled.project, "phase1/odder", "20260401-000000", kind="compare", status="running", upstream="x")
+    (odd / "metrics.jsonl").write_text('{"step": "x", "max_steps": 0}\n[]\n{"step": 1e999, "loss": NaN}\n')
+    ended = ran(filled.project, "phase1/oddest", "20260401-000000", kind="compare")
+    (ended / "output").mkdir()
+    (ended / "output/table.json").write_text('{"columns": ["a"], "rows": [{"a": [1, {}]}, {}], "notes": 3}')
+    (ended / "output/x.svg").write_text("<svg")
+    (ended / "metrics.jsonl").write_text('{"step": 1e999, "loss": 1.0}\n{"step": 2, "loss": 1.0}\n')
+    text = html(contents(filled.project))
+    assert "phase1/model" in text
+    assert "phase1/oddest" in text
 
 
 def test_text_of_others_stays_text(filled: Bench) -> None:

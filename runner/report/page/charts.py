@@ -16,6 +16,7 @@ from runner.report.page.svg import drawn
 from runner.report.page.types import Chart
 
 CURVE_SIZE = (4.4, 2.9)  # inches
+MARGINS = {"left": 0.14, "right": 0.98, "bottom": 0.165, "top": 0.97}
 # panels of what was predicted: title, and the plan's names that it takes the first of
 COMPARED = (
     ("memory, GiB", ("memory.peak_gib", "host.ram_gib")),
@@ -45,8 +46,10 @@ def _loss_chart(run: Path, recipe: str, profile: str, changed: int, size: int) -
         axes = figure.subplots()
         panel(axes, curve)
         axes.set_title("")  # the page says it
+        axes.locator_params(nbins=5)  # a phone has no room for more
+        axes.legend(loc="upper right" if "loss" in curve.points else "best")  # to look for the best place takes long
 
-    return Chart(curve.name, drawn(CURVE_SIZE, draw, prefix), _in_words(curve))
+    return Chart(curve.name, drawn(CURVE_SIZE, draw, prefix, MARGINS), _in_words(curve))
 
 
 def _in_words(curve: Curve) -> str:

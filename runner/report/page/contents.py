@@ -39,11 +39,7 @@ def contents(project: Project) -> Contents:
     records = {s.place: run for s in chosen if (run := read_run(project.artifacts / s.place)) is not None}
     names = [project.recipe_name(file) for file in project.all_recipes()]
     level = levels(project, names, summaries)
-    needs = {
-        s.recipe: [str(u["recipe"]) for u in records[s.place].record.get("upstream") or () if u.get("recipe")]
-        for s in chosen
-        if s.place in records
-    }
+    needs = {s.recipe: _needs(records[s.place]) for s in chosen if s.place in records}
     # as written before smoke, where a recipe has both
     kinds = {s.recipe: s.kind for s in reversed(chosen)}
     return Contents(
@@ -58,6 +54,12 @@ def contents(project: Project) -> Contents:
         sections=tuple(_sections(project, chosen, records)),
         lineage=tuple(graphs(needs, kinds, dict(level))),
     )
+
+
+def _needs(run: Run) -> list[str]:
+    ups = run.record.get("upstream")
+    listed = ups if isinstance(ups, list) else []
+    return list(dict.fromkeys(str(u["recipe"]) for u in listed if isinstance(u, dict) and u.get("recipe")))
 
 
 def _chosen(summaries: Sequence[Summary]) -> list[Summary]:
@@ -142,7 +144,8 @@ def _sections(project: Project, chosen: Sequence[Summary], records: dict[str, Ru
 
 
 def _both(run: Run, name: str) -> tuple[float, float] | None:
-    said, got = ((run.record.get(part) or {}).get(name) for part in ("predicted", "measured"))
+    parts = [run.record.get(part) for part in ("predicted", "measured")]
+    said, got = (part.get(name) if isinstance(part, dict) else None for part in parts)
     if isinstance(said, (int, float)) and isinstance(got, (int, float)) and said > 0 and got > 0:
         return float(said), float(got)
     return None

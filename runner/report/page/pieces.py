@@ -11,6 +11,7 @@ from runner.comparison.tables import TABLE, Row, Table, read_table, shown
 from runner.project import Project
 from runner.recipe.load import Refused
 from runner.report.history import Summary
+from runner.report.page.summaries import summary_table
 from runner.report.page.svg import read_svg
 from runner.report.page.types import Cell, Chart, Grid, Piece
 
@@ -24,9 +25,13 @@ def piece_of(project: Project, summary: Summary) -> Piece | None:
     """None where it left neither a table nor a figure."""
     run = project.artifacts / summary.place
     folders = [folder for name in _FOLDERS for folder in _below(run / name, _DEEP)]
-    grids = tuple(grid for folder in folders if (grid := _grid(run, folder)) is not None)
-    if {"figures"} == {grid.title for grid in grids} & {"figures", "pairs"}:  # of runs compared, the same on its side
-        grids = tuple(grid for grid in grids if grid.title != "table")
+    found = [_grid(run, folder) for folder in folders]
+    for folder in folders:
+        table = summary_table(folder)
+        found += [grid("scores", table)] if table is not None else []
+    grids = tuple(each for each in found if each is not None)
+    if {"figures"} == {each.title for each in grids} & {"figures", "pairs"}:  # of runs compared, the same on its side
+        grids = tuple(each for each in grids if each.title != "table")
     charts = tuple(_charts(run, folders, summary))
     if not grids and not charts:
         return None
@@ -100,9 +105,9 @@ def _charts(run: Path, folders: list[Path], summary: Summary) -> Iterator[Chart]
 
 
 def _wide(svg: str) -> bool:
-    """By its own measures: more than seven inches, of 72 points, don't go on half a screen."""
+    """By its own measures: more than those of a loss curve, in points, can't be read in a third of a screen."""
     box = svg.partition('viewBox="')[2].partition('"')[0].split()
     try:
-        return float(box[2]) > 7 * 72
+        return float(box[2]) > 4.7 * 72
     except (IndexError, ValueError):
         return False

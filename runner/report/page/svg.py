@@ -25,21 +25,26 @@ _COLOURS = {
     "#ffffff": "var(--card)", "#000000": "currentColor", "#111111": "currentColor", "#111827": "currentColor",
     "#33475b": "currentColor", "#e5e7eb": "var(--line)", "#9ca3af": "var(--axis)", "#6b7280": "var(--quiet)",
     "#1d4ed8": "var(--blue)", "#0072b2": "var(--blue)", "#c2410c": "var(--orange)", "#d55e00": "var(--orange)",
-    "#b91c1c": "var(--red)", "#009e73": "var(--green)", "#cc79a7": "var(--pink)", "#e69f00": "var(--amber)",
+    "#b91c1c": "var(--red)", "#009e73": "var(--green)", "#cc79a7": "var(--pink)", "#e69f00": "var(--gold)",
 }  # fmt: skip
 _COLOUR = re.compile(r"(?<=: )(#[0-9a-f]{6})\b")
 _REFERENCE = re.compile(r"url\(\s*([^)]*?)\s*\)")
 
 
-def drawn(size: tuple[float, float], draw: Callable[[Any], None], prefix: str) -> str:
-    """`draw(figure)` on an empty figure of `size` inches, as SVG for the page; its text stays text."""
+def drawn(
+    size: tuple[float, float], draw: Callable[[Any], None], prefix: str, margins: dict[str, float] | None = None
+) -> str:
+    """`draw(figure)` on an empty figure of `size` inches, as SVG for the page; its text stays text. `margins` are those
+    of `subplots_adjust`: to find them by measuring its letters takes as long as the rest."""
     import matplotlib
     from matplotlib.backends.backend_svg import FigureCanvasSVG
     from matplotlib.figure import Figure
 
     with matplotlib.rc_context({**STYLE, "svg.fonttype": "none", "figure.facecolor": "none", "axes.facecolor": "none"}):
-        figure = Figure(figsize=size, layout="tight")
+        figure = Figure(figsize=size, layout=None if margins else "tight")
         FigureCanvasSVG(figure)
+        if margins:
+            figure.subplots_adjust(**margins)
         draw(figure)
         out = io.StringIO()
         figure.savefig(out, format="svg", metadata={"Date": None})
