@@ -90,11 +90,12 @@ def _pick(cfg: DictDefault, row: int) -> tuple[DictDefault, int, int]:
 
 
 def _stay_here() -> None:
-    """datasets starts a process even for one row, which imports all of Axolotl again."""
+    """datasets starts a process even for one row, which imports all of Axolotl again; and it takes rows for made that
+    it made before with another `train_on_eos`, which its cache does not tell apart."""
     map_rows = Dataset.map
 
     def here(self: Dataset, *arguments: Any, **more: Any) -> Dataset:
-        return map_rows(self, *arguments, **{**more, "num_proc": None})
+        return map_rows(self, *arguments, **{**more, "num_proc": None, "load_from_cache_file": False})
 
     Dataset.map = here
 

@@ -126,7 +126,7 @@ def missing(facts: Facts) -> Iterator[Diagnostic]:
 @rule("R855", "a turn whose end is not learned", source=_STRATEGY)
 def ends_learned(facts: Facts) -> Iterator[Diagnostic]:
     """A model stops because it has learned the token that ends an answer. Axolotl learns the tokenizer's end token
-    there, or those of `eot_tokens`; where the template ends its turns with another one, such as ChatML's `<|im_end|>`
+    there, and those of `eot_tokens`; where the template ends its turns with another one, such as ChatML's `<|im_end|>`
     for a tokenizer whose end token is `</s>`, that is masked, the run goes through, and the model never stops. Axolotl
     says so in one line of its log. `train_on_eos: none` asks for the same.
     """
@@ -163,11 +163,13 @@ def end_token(facts: Facts) -> str | None:
 
 def _ends(facts: Facts, template: Template) -> Iterator[Diagnostic]:
     eos, named = end_token(facts), facts.get("eot_tokens")
-    ends = [str(t) for t in named] if isinstance(named, list) else [eos] if eos else []
-    if not ends or "eot_tokens" in facts.refused or any(template.ends_with(token, eos) for token in ends):
+    if eos is None or "eot_tokens" in facts.refused:
+        return  # the end token is always looked for, and may be the one
+    ends = [*(map(str, named) if isinstance(named, list) else ()), eos]
+    if any(template.ends_with(token, eos) for token in ends):
         return
     meant = _meant(facts, template)
-    shown = ", ".join(f"`{printable(t, 40)}`" for t in ends[:4])
+    shown = " or ".join(f"`{printable(t, 40)}`" for t in ends[:4])
     yield facts.report(
         "R855",
         "eot_tokens" if named else template.at,
