@@ -214,7 +214,7 @@ def test_render_writes_what_it_prints(bench: Bench, invoke: Invoke) -> None:
     written = {str(p.relative_to(out)): p for p in out.rglob("*") if p.is_file()}
     jobs = {"jobs/axolotl_plugin.py", "jobs/cpu_ranks.py", "jobs/experts.py", "jobs/meter.py", "jobs/shards.py"}
     assert set(written) == {"launch.sh", "axolotl.yaml", "merge.yaml", *jobs}
-    assert said.out == "7 files in sub/out\n"
+    assert said.out == "8 files in sub/out\n"
     assert os.access(written["launch.sh"], os.X_OK)
     assert not os.access(written["axolotl.yaml"], os.X_OK)
     for name, file in written.items():

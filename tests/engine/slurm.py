@@ -43,7 +43,10 @@ class Cluster:
         process.wait()
 
     def lose_node(self, name: str) -> int:
-        """As when its power is cut: the daemon and all that a job has there are gone at once. How many those were."""
+        """As when its power is cut: the daemon and all that a job has there are gone at once. How many those were.
+
+        Have a spare one. To one that comes back within a minute slurmctld sends once more what it missed, an order to
+        end the job among it, which would end the one started anew; real clusters wait longer (`cred_expire`)."""
         self.end(name)
         lost = on_node(name, self.env["SLURM_CONF"])
         for pid in {parent_of(pid) for pid in lost if named(parent_of(pid)).startswith("slurmstepd")} | lost:
