@@ -43,7 +43,7 @@ def judge(recipe: Recipe, run: Path, ended: Ended, part: str, metrics: dict[str,
     elif ended.code != 0:
         status, error = "failed", last_error(recipe, run)
     else:
-        outputs, missing = describe_outputs(recipe.outputs, run)
+        outputs, missing = describe_outputs(recipe, run)
         if missing:
             status, error = "failed", f"it ended well but left nothing in {', '.join(missing)}"
         elif diverged(metrics) and not child:
