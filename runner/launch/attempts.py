@@ -14,7 +14,7 @@ from runner.launch.checkpoints import newest_whole, put_aside
 from runner.launch.describe import environment_paths
 from runner.launch.ended import before, failure_of
 from runner.launch.follow import Progress
-from runner.launch.local import Ended, asked_to_stop, launch
+from runner.launch.local import Ended, asked_to_stop, being_ended, end_stragglers, launch
 from runner.launch.outcome import Outcome, judge
 from runner.launch.slurm import attached
 from runner.recipe.kinds import SUPERVISED
@@ -97,8 +97,13 @@ def _attempt(
     rules: Supervision,
     by: Attendance,
 ) -> tuple[Outcome, Ended]:
+    notes = []
     # of a job that goes on, the newest checkpoint may be half written
-    notes = put_aside(run, weights_only=rules.weights_only) if attached(record) is None else []
+    if attached(record) is None:
+        if being_ended(run):
+            by.tell("what a killed runner left still saves, and is waited for")
+        end_stragglers(run)  # before any checkpoint is looked at: they may be writing one
+        notes = put_aside(run, weights_only=rules.weights_only)
     start = newest_whole(run, weights_only=rules.weights_only)
     if start is not None and attached(record) is None:
         notes.append(f"goes on from {start}")
