@@ -37,7 +37,7 @@ def test_a_column_that_the_data_lacks(scratch: Smoke) -> None:
     assert why.returncode == 0, why.stderr
     assert "what     the data has no such column" in why.stdout
     assert f"> {failure['line']} | {line.strip()[:20]}" in why.stdout
-    assert "--set ... (as it was run)" in why.stdout
+    assert "--profile smoke --set ..." in why.stdout
 
 
 def test_one_that_was_killed(scratch: Smoke) -> None:
