@@ -12,7 +12,10 @@ from experts import Experts
 from meter import Meter, MetricsCallback
 from pydantic import BaseModel
 from shards import BadShards, Shards
-from transformers import TrainerCallback
+from transformers import TrainerCallback, set_seed
+
+# TrainingArguments' own, which Axolotl passes on
+DEFAULT_SEED = 42
 
 
 class RunnerArgs(BaseModel):  # type: ignore[misc]
@@ -51,6 +54,9 @@ class RunnerPlugin(BasePlugin):  # type: ignore[misc]
         return TrainDatasetMeta(train, held, steps)
 
     def pre_model_load(self, cfg: Any) -> None:
+        # Axolotl 0.19 leaves seeding to the trainer, which is made later: a new adapter, or a model from scratch, would
+        # begin with other random weights each time
+        set_seed(DEFAULT_SEED if cfg.seed is None else cfg.seed)
         if cfg.role_boundaries:
             _plain_role_boundaries()
 
@@ -80,6 +86,8 @@ class BaseName(TrainerCallback):  # type: ignore[misc]
 def name_base(model: Any) -> None:
     model = getattr(model, "module", model)
     for config in getattr(model, "peft_config", {}).values():
+        if isinstance(config.target_modules, set):  # which is written in another order each time
+            config.target_modules = sorted(config.target_modules)
         base = config.base_model_name_or_path
         if base and Path(base).is_symlink():
             config.base_model_name_or_path = str(Path(base).resolve())

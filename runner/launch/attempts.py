@@ -13,7 +13,7 @@ from runner.launch.checkpoints import newest_whole, put_aside
 from runner.launch.describe import environment_paths
 from runner.launch.ended import before, failure_of
 from runner.launch.follow import Progress
-from runner.launch.local import Ended, asked_to_stop, launch
+from runner.launch.local import Ended, asked_to_stop, being_ended, end_stragglers, launch
 from runner.launch.outcome import Outcome, judge
 from runner.recipe.kinds import SUPERVISED
 from runner.recipe.resolve import Recipe
@@ -89,6 +89,9 @@ def _attempt(
     locks: Sequence[int],
     child: bool,
 ) -> tuple[Outcome, Ended]:
+    if being_ended(run):
+        tell("what a killed runner left still saves, and is waited for")
+    end_stragglers(run)  # before any checkpoint is looked at: they may be writing one
     notes = put_aside(run, weights_only=rules.weights_only)
     start = newest_whole(run, weights_only=rules.weights_only)
     if start is not None:

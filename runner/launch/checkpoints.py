@@ -276,4 +276,5 @@ def _unfinish(output: Path) -> list[str]:
 
 
 if __name__ == "__main__":
-    print("\n".join(put_aside(Path(sys.argv[1]))))
+    for sentence in put_aside(Path(sys.argv[1])):
+        print(sentence)

@@ -62,7 +62,7 @@ def launch(
     ended all the same. `keep_open` are files that launch.sh inherits (locks); for `hang_s` see runner/launch/hang.py.
     """
     started = time.monotonic()
-    end_stragglers(run)  # of a runner that was killed, and its guard too, and is now started again
+    end_stragglers(run)  # of a runner that was killed and is now started again
     mend_metrics(run)
     given = {**os.environ, **(environment or {}), MARK: str(run)}
     with (run / LOG).open("ab") as log, asked_to_stop() as asked:
@@ -169,9 +169,14 @@ def _signal_group(process: subprocess.Popen[bytes], number: int) -> None:
 def end_stragglers(run: Path | str) -> list[int]:
     """Kill what is left of a run and return its process ids. A guard that lets it end in peace is waited for."""
     until = time.monotonic() + sum(GRACE_S) + LATE_S
-    while guard.marked(f"{GUARD}={run}") and time.monotonic() < until:
+    while being_ended(run) and time.monotonic() < until:
         time.sleep(POLL_S)
     return guard.end(f"{MARK}={run}")
+
+
+def being_ended(run: Path | str) -> bool:
+    """Whether a guard is there: of a runner that lives, or of one that was killed."""
+    return bool(guard.marked(f"{GUARD}={run}"))
 
 
 @contextmanager

@@ -126,7 +126,9 @@ def execute(
         folder.mkdir(parents=True, exist_ok=True)
         with recipe_lock(folder, recipe, patience), gpu_locks(recipe, patience) as locks:
             if waited and not prepared.place:  # the other one may have been of this very recipe
-                prepared = prepare(project, recipe, force=prepared.forced, as_written=prepared.as_written)
+                prepared = prepare(
+                    project, recipe, force=prepared.forced, as_written=prepared.as_written, child=prepared.child
+                )
                 if prepared.finished is not None:
                     return of_finished(prepared.finished)
             return _execute(project, recipe, prepared, watch, tell, predicted or {}, locks)

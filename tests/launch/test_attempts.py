@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -130,6 +132,20 @@ def test_a_start_says_what_it_goes_on_from(bench: Bench, monkeypatch: pytest.Mon
     assert ran.told[-1] == "goes on from output/checkpoint-5"
     assert ran.record["attempts"][1]["from_step"] == 5
     assert not list((run / "output").glob("torn-*")), "the finished model has replaced it"
+
+
+@pytest.mark.fault("a start while a killed runner's engine writes a checkpoint", "that checkpoint, once it is whole")
+def test_a_checkpoint_that_is_being_written_is_waited_for(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    ran = Ran(bench, monkeypatch, f"if [ -e once ]; then {WELL} exit 0; fi\ntouch once\nexit 1\n")
+    run = ran.go().run
+    late = trainer(run, 10) / "optimizer.pt"
+    late.rename(tmp_path / "late")
+    writes = f"sleep 1.5; mv {tmp_path / 'late'} {late}"
+    with subprocess.Popen(["bash", "-c", writes], env={**os.environ, "RUNNER_GUARD": str(run)}):
+        assert ran.go().status == "finished"
+    assert ran.told == ["what a killed runner left still saves, and is waited for", "goes on from output/checkpoint-10"]
 
 
 def test_what_the_header_says(bench: Bench) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from runner.launch.locks import gpu_locks, gpus_of, read_holder, recipe_lock
+from runner.launch.locks import gpu_locks, gpus_of, hand_over, read_holder, recipe_lock
 from runner.recipe.load import Refused
 from runner.recipe.resolve import Recipe
 from tests.conftest import ROOT, Bench
@@ -110,9 +110,11 @@ def test_a_gpu_that_is_taken(recipe: Recipe, tmp_path: Path) -> None:
 def test_what_outlives_its_runner_keeps_its_gpus(recipe: Recipe, tmp_path: Path) -> None:
     with gpu_locks(recipe, None) as files:
         orphan = subprocess.Popen(["sleep", "60"], pass_fds=files)
+        hand_over(files, "serve/r", orphan.pid)
     try:
-        with pytest.raises(Refused), gpu_locks(recipe, None):
+        with pytest.raises(Refused) as caught, gpu_locks(recipe, None):
             pass
+        assert f"held by process {orphan.pid}, which has run `serve/r`" in caught.value.diagnostics[0].notes[0]
     finally:
         orphan.kill()
         orphan.wait()
