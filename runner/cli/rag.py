@@ -12,7 +12,7 @@ from typing import Any
 import click
 from filelock import FileLock, Timeout
 
-from runner.cli.common import open_recipe, profile_option, recipe_argument
+from runner.cli.common import causes, open_recipe, profile_option, recipe_argument
 from runner.cli.output import print_diagnostics
 from runner.cli.progress import build_view, duration
 from runner.cli.serve import FOLLOW_S, key_words
@@ -159,5 +159,7 @@ def _tell_end(ctx: click.Context, run: Path, title: str, ended: Endpoint) -> Non
         return
     click.echo(f"error: {title}: the service failed", err=True)
     click.echo(f"  = {ended.error}", err=True)
+    for words in causes(ended.run):
+        click.echo(f"  = {words}", err=True)
     click.echo(f"  = log: {shown_path(str(run))}/{LOG}", err=True)
     ctx.exit(4)

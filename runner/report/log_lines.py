@@ -15,6 +15,8 @@ WIDEST = 400
 # of what an engine said: enough to find it by, where a record has cut it
 SAID = 80
 _STYLE = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
+# what stands before a package's own path, the same in every line of a traceback
+_PACKAGES = re.compile(r"(?<=\")/[^\"]*/(?:site-packages|lib/python3\.\d+)/")
 # a line of carets or tildes under Python's source, of a rank's or a server's too
 _MARKS = re.compile(r"(?:\[rank\d+\]:|\(\w+ pid=\d+\))?(?: [A-Z]+ [\d-]+ [\d:]+ \[\S+\])?[\s^~|]*")
 
@@ -55,7 +57,7 @@ def _shown(lines: list[str], start: int, end: int) -> list[Line]:
 
 def _line(number: int, text: str) -> Line | None:
     # what a progress bar wrote over is gone on a terminal too
-    kept = _STYLE.sub("", text.rstrip("\r").rpartition("\r")[2])
+    kept = _PACKAGES.sub("", _STYLE.sub("", text.rstrip("\r").rpartition("\r")[2]))
     kept = redact("".join(c if c.isprintable() else " " for c in kept[: WIDEST * 4]).rstrip())
     if _MARKS.fullmatch(kept):
         return None

@@ -136,7 +136,7 @@ def _go_on(project: Project, run: Run) -> str:
     if not project.recipe_file(name).is_file() and project.recipe_file(parent).is_file():
         name = parent  # of a sweep, whose children have no file
     if run.record.get("as_written") is False:
-        return f"runner run {name}{f' --profile {profile}' if word else ''} --set ... (as it was run)"
+        return f"runner run {name}{f' --profile {profile}' if word else ''} --set ..."
     return f"make recipe R={name}{word}"
 
 

@@ -66,6 +66,8 @@ def _head(a: Account, ink: Ink) -> str:
 
 
 def _when(a: Account) -> str:
+    if a.run.record.get("as_written") is False:
+        return "with what was set then"
     if a.status != "failed":
         return "goes on from its newest checkpoint"
     return "it may do better now" if a.failure is not None and a.failure.retry else "once that is mended"
@@ -142,9 +144,13 @@ def _log(a: Account, ink: Ink) -> Iterator[str]:
     for line in a.excerpt:
         told = line.number == a.line
         room = max(40, ink.width - width - 7)
-        for i, part in enumerate(textwrap.wrap(line.text, room, drop_whitespace=False)[: 4 if told else 1]):
+        parts = (
+            textwrap.wrap(line.text, room, drop_whitespace=False, break_on_hyphens=False)[:4] if told else [line.text]
+        )
+        for i, part in enumerate(parts):
             gutter = f"  {'>' if told and not i else ' '} {line.number if not i else '':>{width}} | "
-            yield gutter + (ink.paint(part, "bold") if told else part)
+            short = part if len(part) <= room else f"{part[: room - 1]}…"
+            yield gutter + (ink.paint(short, "bold") if told else short)
 
 
 def _row(label: str, text: str, ink: Ink, style: str = "") -> Iterator[str]:

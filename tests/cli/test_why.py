@@ -222,11 +222,13 @@ def test_nothing_to_tell(bench: Bench, invoke: Invoke, arguments: tuple[str, ...
 
 def test_secrets_and_endless_lines_are_not_shown(bench: Bench, invoke: Invoke) -> None:
     secret = "hf_" + "a" * 30
-    log = f"{'x' * 9000}\ntoken {secret}\n50%\r100%\n{FULL.excerpt.splitlines()[0]}\n"
+    where = '  File "/home/me/envs/e/lib/python3.11/site-packages/torch/nn/module.py", line 7'
+    log = f"{where}{'x' * 9000}\ntoken {secret}\n50%\r100%\n{FULL.excerpt.splitlines()[0]}\n"
     failure = {"name": FULL.name, "title": FULL.title, "log": "log.txt", "line": 4, "retry": False}
     leave(bench, log=log, failure=failure)
     said = invoke("why")
     assert "log.txt:4" in said.out, "a bar that was drawn over is one line, as in an editor"
+    assert '1 |   File "torch/nn/module.py", line 7xxx' in said.out
     assert secret not in said.out
     assert "50%" not in said.out
     assert all(len(line) <= 100 for line in said.out.splitlines())
