@@ -12,8 +12,6 @@ import click
 
 from runner.diagnostics import Diagnostic, Span, shown_path, sort_diagnostics
 from runner.project import Project, find_project, valid_name
-from runner.provenance.lock import read_lock
-from runner.provenance.locked import resolve_pinned
 from runner.recipe.check import check
 from runner.recipe.compose import PROFILES, compose
 from runner.recipe.document import Document
@@ -99,6 +97,9 @@ def open_recipe(
 ) -> tuple[Project, Recipe, list[Diagnostic]]:
     """A recipe ready to render, with its warnings; under another `name` where one is given. Raises Refused where it has
     errors."""
+    from runner.provenance.lock import read_lock
+    from runner.provenance.locked import resolve_pinned
+
     project = find_project()
     library = Library(project, profile)
     if name is not None and not valid_name(name):

@@ -10,9 +10,7 @@ import click
 from runner.cli.common import check_recipe, profile_option, set_option
 from runner.cli.output import print_diagnostics, verdict
 from runner.diagnostics import Diagnostic, sort_diagnostics
-from runner.project import find_project
-from runner.provenance.locked import lock_differences
-from runner.provenance.snapshot import lock_path
+from runner.project import find_project, lock_path
 from runner.recipe.compose import compose
 from runner.recipe.graph import Library, needs_of
 from runner.recipe.load import Refused, find_recipe
@@ -60,6 +58,8 @@ def command(
     for file in files:
         doc, wrong = check_recipe(library, file, sets)
         if doc is not None and not sets and not any(d.is_error for d in wrong) and lock_path(file).is_file():
+            from runner.provenance.locked import lock_differences  # it renders, which is much to import for few
+
             wrong = [*wrong, *lock_differences(library, doc)]
         found += wrong
         whole += [] if any(d.is_error for d in wrong) else [file]
