@@ -62,6 +62,11 @@ class Project:
         return [found[name] for name in sorted(found)]
 
 
+def lock_path(recipe_file: str | Path) -> Path:
+    """Where a recipe's lock lies, if it has one: `runner lock` writes it."""
+    return Path(recipe_file).with_suffix(".lock")
+
+
 def valid_name(name: str) -> bool:
     return bool(NAME.fullmatch(name)) and ".." not in name and len(name) <= 120
 

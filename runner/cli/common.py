@@ -16,8 +16,6 @@ from runner.engines.nodes import on_box, without_gpus
 from runner.facts.boxes import Box
 from runner.launch.nodes import refuse_sweep
 from runner.project import Project, find_project, valid_name
-from runner.provenance.lock import read_lock
-from runner.provenance.locked import resolve_pinned
 from runner.recipe.box_file import find_box
 from runner.recipe.check import check
 from runner.recipe.compose import PROFILES, compose
@@ -127,6 +125,9 @@ def open_recipe(
 ) -> tuple[Project, Recipe, list[Diagnostic]]:
     """A recipe ready to render, with its warnings; under another `name`, and on another box, where they are given.
     Raises Refused where it has errors."""
+    from runner.provenance.lock import read_lock
+    from runner.provenance.locked import resolve_pinned
+
     project = find_project()
     box = chosen_box(box_name, project)
     library = Library(project, profile)

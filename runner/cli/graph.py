@@ -11,8 +11,7 @@ import click
 
 from runner.engines import jobs_dir, load_engine
 from runner.engines.environment import OWN, lock_file
-from runner.project import Project, find_project, shipped, valid_name
-from runner.provenance.snapshot import lock_path
+from runner.project import Project, find_project, lock_path, shipped, valid_name
 from runner.recipe.compose import PROFILES, in_profile, with_parents
 from runner.recipe.document import Document, walk
 from runner.recipe.graph import needs_of

@@ -13,11 +13,10 @@ from runner.diagnostics import Diagnostic, Span, shown_path
 from runner.engines import environments_of
 from runner.engines.environment import OWN, environment
 from runner.launch.hub import ask_hub
-from runner.project import Project, find_project
+from runner.project import Project, find_project, lock_path
 from runner.provenance.hub import COMMIT, Repo, cached_commit, repos_of
 from runner.provenance.lock import CACHE, locked_commit, read_lock, section_of, write_lock
 from runner.provenance.locked import lock_differences, resolve_pinned
-from runner.provenance.snapshot import lock_path
 from runner.recipe.compose import PROFILES
 from runner.recipe.document import Document, dotted, make_node
 from runner.recipe.graph import Library

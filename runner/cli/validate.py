@@ -12,9 +12,7 @@ from runner.cli.bar import over
 from runner.cli.common import box_option, check_recipe, chosen_box, profile_option, set_option
 from runner.cli.output import print_diagnostics, verdict
 from runner.diagnostics import Diagnostic, sort_diagnostics
-from runner.project import find_project
-from runner.provenance.locked import lock_differences
-from runner.provenance.snapshot import lock_path
+from runner.project import find_project, lock_path
 from runner.recipe.compose import compose
 from runner.recipe.graph import Library, needs_of
 from runner.recipe.load import Refused, find_recipe
@@ -65,6 +63,8 @@ def command(
     for file in over(files, "checking"):
         doc, wrong = check_recipe(library, file, sets, box)
         if doc is not None and not sets and not any(d.is_error for d in wrong) and lock_path(file).is_file():
+            from runner.provenance.locked import lock_differences  # it renders, which is much to import for few
+
             wrong = [*wrong, *lock_differences(library, doc)]
         found += wrong
         whole += [] if any(d.is_error for d in wrong) else [file]

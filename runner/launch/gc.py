@@ -16,10 +16,9 @@ from typing import Any
 from runner.diagnostics import Diagnostic, Span
 from runner.launch.endpoints import endpoints
 from runner.launch.local import marked
-from runner.project import Project
+from runner.project import Project, lock_path
 from runner.provenance.lineage import ancestors
 from runner.provenance.lock import read_lock
-from runner.provenance.snapshot import lock_path
 from runner.recipe.compose import PROFILES
 from runner.recipe.load import Refused
 from runner.record import LATEST, Run, read_run

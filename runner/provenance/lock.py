@@ -10,9 +10,9 @@ from runner import __version__
 from runner.diagnostics import Diagnostic, Span
 from runner.engines import environments_of
 from runner.engines.environment import OWN, environment
-from runner.project import Project
+from runner.project import Project, lock_path
 from runner.provenance.hub import Repo, cached_commit, repos_of, with_revisions
-from runner.provenance.snapshot import identity, identity_of, inputs_of, lock_path, portable, seeds_of
+from runner.provenance.snapshot import identity, identity_of, inputs_of, portable, seeds_of
 from runner.recipe.compose import PROFILES
 from runner.recipe.document import Document, Node, dotted
 from runner.recipe.load import Refused, load, parse

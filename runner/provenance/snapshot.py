@@ -12,7 +12,7 @@ from typing import Any
 from runner import __version__
 from runner.engines import environments_of
 from runner.engines.environment import OWN, READY, environment, lock_file
-from runner.project import Project, shipped
+from runner.project import Project, lock_path, shipped
 from runner.provenance.contents import content_bytes, content_hash
 from runner.provenance.hub import cached_commit, repos_of
 from runner.recipe.document import dotted, walk
@@ -49,11 +49,6 @@ def snapshot(project: Project, recipe: Recipe, files: dict[str, str], run: Path)
             str(file.relative_to(folder)): file_hash(file) for file in sorted(folder.rglob("*")) if file.is_file()
         },
     }
-
-
-def lock_path(recipe_file: str | Path) -> Path:
-    """Where a recipe's lock lies, if it has one: `runner lock` writes it."""
-    return Path(recipe_file).with_suffix(".lock")
 
 
 def sources_of(project: Project, recipe: Recipe) -> Iterator[tuple[str, Path]]:

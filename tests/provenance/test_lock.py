@@ -8,8 +8,9 @@ import pytest
 
 from runner.cli.served import open_to_serve
 from runner.engines.environment import environment
+from runner.project import lock_path
 from runner.provenance.hub import repos_of
-from runner.provenance.lock import differences, lock_path, read_lock
+from runner.provenance.lock import differences, read_lock
 from runner.recipe.compose import compose
 from runner.recipe.load import Refused
 from runner.record import file_hash
