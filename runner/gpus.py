@@ -58,6 +58,18 @@ def read_smi(asked: list[subprocess.Popen[str]]) -> tuple[tuple[Gpu, ...], str, 
     return gpus, driver, parse_cuda(answers[1][1]), parse_nvlink(answers[2][1]), ()
 
 
+def gpu_uuids() -> list[str]:
+    """In nvidia-smi's order; empty where it says nothing."""
+    try:
+        done = subprocess.run(
+            ["nvidia-smi", "--query-gpu=uuid", "--format=csv,noheader"],
+            capture_output=True, text=True, timeout=2 * SMI_TIMEOUT_S,
+        )  # fmt: skip
+    except (OSError, subprocess.TimeoutExpired):
+        return []
+    return [line.strip() for line in done.stdout.splitlines() if line.startswith("GPU-")] if not done.returncode else []
+
+
 def _answer(child: subprocess.Popen[str], end: float) -> tuple[int | None, str]:
     try:
         text, _ = child.communicate(timeout=max(0.01, end - time.monotonic()))

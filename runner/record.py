@@ -6,13 +6,16 @@ import hashlib
 import json
 import math
 import os
+import re
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
 from runner import __version__
+from runner.metrics import gone_through
 from runner.project import Project
 from runner.recipe.artifacts import Output
 from runner.recipe.local_paths import local_paths
@@ -23,6 +26,8 @@ LOG = "log.txt"
 METRICS = "metrics.jsonl"
 LATEST = "latest"
 DONE = "done"
+# beside run.json, should that be lost
+FINGERPRINT = ".fingerprint"
 FORMAT = 1
 # beside a model's weights, where the hub looks for it
 CARD = "README.md"
@@ -49,6 +54,9 @@ class Run:
         return str(self.record.get("fingerprint", ""))
 
 
+_STAMP = re.compile(r"\d{8}-\d{6}")
+
+
 def profile_dir(project: Project, recipe: str, profile: str) -> Path:
     return project.artifacts / recipe / profile
 
@@ -64,27 +72,54 @@ def read_run(path: Path) -> Run | None:
 
 def runs(project: Project, recipe: str, profile: str) -> list[Run]:
     """Every recorded run, newest first."""
-    folder = profile_dir(project, recipe, profile)
+    return [run for run in map(read_run, _run_dirs(profile_dir(project, recipe, profile))) if run is not None]
+
+
+def _run_dirs(folder: Path) -> list[Path]:
+    """Newest first."""
     if not folder.is_dir():
         return []
-    names = sorted((p for p in folder.iterdir() if p.is_dir() and not p.is_symlink()), reverse=True)
-    return [run for run in map(read_run, names) if run is not None]
+    return sorted((p for p in folder.iterdir() if p.is_dir() and not p.is_symlink()), key=_age, reverse=True)
+
+
+def _age(run: Path) -> tuple[str, int, str]:
+    """`20251124-101500-10` is newer than `20251124-101500-2`."""
+    stamp, n = run.name[:15], run.name[16:]
+    return stamp, int(n) if n.isdigit() else 0, n
+
+
+def newest_run(project: Project, recipe: str, profile: str) -> Run | None:
+    """The newest, even where its run.json is lost or broken: what it was made from then stands beside that."""
+    for path in _run_dirs(profile_dir(project, recipe, profile)):
+        if (run := read_run(path)) is not None:
+            return run
+        with suppress(OSError):
+            return Run(path, {"status": "lost", "fingerprint": (path / FINGERPRINT).read_text().strip()})
+    return None
+
+
+def write_fingerprint(run: Path, digest: str) -> None:
+    (run / FINGERPRINT).write_text(digest + "\n")
 
 
 def latest(project: Project, recipe: str, profile: str) -> Path | None:
-    """Directory of the newest finished run; None where there is none."""
+    """Directory of the newest finished run; None where there is none. Of the recipe as it is written: with `--set` no
+    run becomes `latest`, and none stands in for a link that is lost."""
     link = profile_dir(project, recipe, profile) / LATEST
-    if not link.is_symlink():
-        return None
-    target = link.resolve()
-    run = read_run(target)
-    return target if run is not None and run.status == "finished" else None
+    if link.is_symlink():
+        target = link.resolve()
+        run = read_run(target)
+        return target if run is not None and run.status == "finished" else None
+    known = (run for run in runs(project, recipe, profile) if run.status == "finished" and run.record.get("as_written"))
+    return next((run.path for run in known), None)
 
 
 def new_run_dir(project: Project, recipe: str, profile: str) -> Path:
-    """A fresh directory named by UTC time, so that names sort by age."""
+    """A fresh directory named by UTC time, so that names sort by age; by that of the newest one where the clock was set
+    back since."""
     folder = profile_dir(project, recipe, profile)
     stamp = datetime.now(timezone.utc).strftime("%Y%m%d-%H%M%S")
+    stamp = max([stamp, *(path.name[:15] for path in _run_dirs(folder)[:1] if _STAMP.match(path.name))])
     for n in range(1000):
         path = folder / (stamp if n == 0 else f"{stamp}-{n}")
         try:
@@ -150,12 +185,16 @@ def write_files(folder: Path, files: dict[str, str]) -> None:
 def write_json(file: Path, value: Any) -> None:
     """Whole or not at all: a reader never sees half a record."""
     temporary = file.with_name(f".{file.name}.{os.getpid()}")
-    with temporary.open("w", encoding="utf-8") as out:
-        json.dump(_finite(value), out, indent=1, ensure_ascii=False, allow_nan=False)
-        out.write("\n")
-        out.flush()
-        os.fsync(out.fileno())
-    temporary.replace(file)
+    try:
+        with temporary.open("w", encoding="utf-8") as out:
+            json.dump(_finite(value), out, indent=1, ensure_ascii=False, allow_nan=False)
+            out.write("\n")
+            out.flush()
+            os.fsync(out.fileno())
+        temporary.replace(file)
+    except OSError:
+        temporary.unlink(missing_ok=True)  # of a full disk, which needs the room
+        raise
 
 
 def _finite(value: Any) -> Any:
@@ -243,6 +282,8 @@ def read_metrics(run: Path, start: int = 0) -> tuple[list[dict[str, Any]], int]:
     file = run / METRICS
     try:
         with file.open("rb") as stream:
+            # shorter than it was: somebody has put another in its place
+            start = start if start <= stream.seek(0, 2) else 0
             stream.seek(start)
             block = stream.read()
     except OSError:
@@ -261,7 +302,7 @@ def read_metrics(run: Path, start: int = 0) -> tuple[list[dict[str, Any]], int]:
 
 def final_metrics(run: Path) -> dict[str, Any]:
     """The last value of each metric, and the first of those that a reader wants to have seen move."""
-    rows, _ = read_metrics(run)
+    rows = gone_through(read_metrics(run)[0])
     last: dict[str, Any] = {}
     for row in rows:
         for key, value in row.items():

@@ -20,6 +20,7 @@ from runner.recipe.load import Refused, find_recipe, not_a_name, printable
 from runner.recipe.profile import in_profile
 from runner.recipe.resolve import Recipe
 from runner.recipe.sweep import check_sweep, is_sweep
+from runner.record import read_run
 
 
 def recipe_argument(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -110,3 +111,12 @@ def open_recipe(
     if name is not None:
         doc = replace(doc, name=name)
     return project, resolve_pinned(library, doc, read_lock(doc.file)), found
+
+
+def causes(folder: Path) -> list[str]:
+    """What is known of why a run failed: cause, knob, what its metrics and its plan say; empty where nothing is."""
+    from runner.report.why import account_of  # much to import, for a run that fails
+    from runner.report.why_text import brief
+
+    run = read_run(folder)
+    return brief(account_of(find_project(), run)) if run is not None else []

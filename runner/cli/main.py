@@ -31,6 +31,7 @@ COMMANDS = {
     "sample": "Let a trained model speak",
     "collect": "A sweep's children as one table",
     "compare": "Evaluations side by side, on the same documents",
+    "why": "What happened in a run that failed, the likely cause, the knob",
     "last": "The newest finished run of a recipe, and what it left",
     "lock": "Pin what a recipe will run: commits, data, environments, seeds",
     "reproduce": "Run a run again from its directory alone, and compare",

@@ -13,7 +13,8 @@ from runner.cli.output import print_diagnostics
 from runner.cli.run import refuse_too_large, run_prepared, tell_failure
 from runner.diagnostics import shown_path
 from runner.launch.measured import foreseen, predicted, side_by_side
-from runner.launch.supervise import Outcome, prepare_probe, refuse_machine
+from runner.launch.outcome import Outcome
+from runner.launch.supervise import prepare_probe, refuse_machine
 from runner.launch.table import append, row, table_file
 from runner.plan.types import Plan
 from runner.project import find_project

@@ -14,7 +14,7 @@ import click
 from runner.engines import Step
 from runner.engines.environment import Environment
 from runner.engines.environment import Progress as BuildProgress
-from runner.launch.local import Progress
+from runner.launch.follow import Progress
 
 # a plain line for every tenth of the steps, and at least this often while something moves
 PLAIN_EVERY_S = 60.0
@@ -40,6 +40,7 @@ class RunView:
         self.part = ""
         self.told_step = 0
         self.told_at = 0.0
+        self.waits_for = ""
         # time and step of the first report: a run that goes on does not start at step 0
         self.began: tuple[float, int] | None = None
         self.bar: Any = None
@@ -109,6 +110,16 @@ class RunView:
             each = (time.monotonic() - self.began[0]) / (progress.step - self.began[1])
             words.append("eta " + duration(each * (progress.max_steps - progress.step)))
         return "  ".join(words)
+
+    def tell(self, text: str) -> None:
+        self._say(f"{self.title}: {text}")
+
+    def waiting(self, who: str, seconds: float) -> None:
+        """Told once for each that we wait for, and now and then how long already."""
+        if who != self.waits_for or seconds - self.told_at >= PLAIN_EVERY_S:
+            since = f", for {duration(seconds)} so far" if who == self.waits_for else ""
+            self.waits_for, self.told_at = who, seconds
+            self.tell(f"waiting for {who}{since}")
 
     def _say(self, text: str) -> None:
         if self.bar is not None:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import click
 
-from runner.cli.common import profile_option, set_option
+from runner.cli.common import causes, profile_option, set_option
 from runner.cli.output import print_diagnostics
 from runner.cli.progress import build_view
 from runner.cli.serve_view import ServeView
@@ -162,5 +162,8 @@ def _tell_end(ctx: click.Context, ended: Endpoint, asked: bool, was_ready: bool)
     error = ended.error if ended.state.get("error") else last_line(ended.run / LOG) or ended.error
     click.echo(f"error: {ended.recipe}: the servers failed", err=True)
     click.echo(f"  = {error.removeprefix('error: ')}", err=True)
+    for words in causes(ended.run):
+        click.echo(f"  = {words}", err=True)
     click.echo(f"  = log: {shown_path(str(ended.run))}/{LOG}, and one for each server beside it", err=True)
+    click.echo(f"  = `runner why {ended.recipe}` shows it again, with the lines of the log", err=True)
     ctx.exit(4)

@@ -6,7 +6,7 @@ import re
 from typing import Any
 
 from runner.engines import Step, jobs_dir
-from runner.recipe.kinds import kind_schema
+from runner.recipe.kinds import SUPERVISED, kind_schema
 from runner.recipe.resolve import Recipe
 
 ENVIRONMENT = "datatrove"
@@ -66,7 +66,7 @@ def workers(recipe: Recipe) -> int:
 
 def config(recipe: Recipe) -> dict[str, Any]:
     """Every key with its value or default: jobs/prepare has none of its own."""
-    header = ("recipe", "kind", "title", "week", "needs", "box", "extends", "profiles", "allow")
+    header = ("recipe", "kind", "title", "week", "needs", "box", "extends", "profiles", "allow", *SUPERVISED)
     keys = {k: s.get("default") for k, s in kind_schema(recipe.kind)["properties"].items() if k not in header}
     found = {**keys, **recipe.values}
     kind = source_kind(recipe)

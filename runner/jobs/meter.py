@@ -11,6 +11,7 @@ A later stage of the same run says its `part`: its metrics are `part/loss` and t
 """
 
 import atexit
+import errno
 import json
 import os
 import resource
@@ -21,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import transformers.trainer
 from transformers.trainer_callback import TrainerCallback
 
 METRICS = "metrics.jsonl"
@@ -40,6 +42,7 @@ class MetricsCallback(TrainerCallback):  # type: ignore[misc]
     def __init__(self, meter: "Meter") -> None:
         self.file = metrics_file()
         self.meter = meter
+        rotate_safely()
 
     def write(self, state: Any, values: dict[str, Any]) -> None:
         if not state.is_world_process_zero:
@@ -62,6 +65,37 @@ class MetricsCallback(TrainerCallback):  # type: ignore[misc]
 
     def on_train_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         self.write(state, {"event": "end"})
+
+
+def rotate_safely() -> None:
+    """An older checkpoint is removed only once the newest one is on the disk, and the newest is that of the most steps.
+    transformers 5.16 removes it while the new one may still be in the kernel's memory alone, so that a loss of power
+    takes both, and goes by the files' times, so that with a clock set back the new one is what it removes."""
+    original = transformers.trainer.rotate_checkpoints
+    if getattr(original, "safely", False):
+        return
+
+    def rotate(output_dir: str, save_total_limit: int | None = None, **more: Any) -> None:
+        saved = [(int(f.name[11:]), f) for f in Path(output_dir).glob("checkpoint-*") if f.name[11:].isdigit()]
+        if save_total_limit and len(saved) > save_total_limit:
+            flush(max(saved)[1])
+        original(output_dir, save_total_limit, **more | {"use_mtime": False})
+
+    rotate.safely = True  # type: ignore[attr-defined]
+    transformers.trainer.rotate_checkpoints = rotate
+
+
+def flush(folder: Path) -> None:
+    """Returns when the disk has all files of a folder, and the folder itself."""
+    for path in [*folder.rglob("*"), folder, folder.parent]:
+        held = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(held)
+        except OSError as error:
+            if error.errno != errno.EINVAL:  # some file systems of networks can't sync a folder
+                raise
+        finally:
+            os.close(held)
 
 
 def _number(value: Any) -> float | int | None:

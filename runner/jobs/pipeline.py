@@ -22,6 +22,7 @@ import numpy as np
 import torch
 import torch.distributed as dist
 from deepspeed.pipe import PipelineModule
+from meter import flush
 from pipeline_layers import Embedding, Maker, layers_of, loss_of
 from pipeline_meter import Meter
 from safetensors.torch import save_file
@@ -106,6 +107,8 @@ def save_checkpoint(engine: Any, step: int, keep: int | None) -> None:
     dist.barrier()
     if dist.get_rank() == 0 and keep:
         found = sorted(OUTPUT.glob(f"{CHECKPOINT}*"), key=lambda f: int(f.name.removeprefix(CHECKPOINT)))
+        if found[:-keep]:
+            flush(found[-1])  # a loss of power must not take both
         for old in found[:-keep]:
             shutil.rmtree(old, ignore_errors=True)
 

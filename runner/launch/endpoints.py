@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from runner.launch.ended import failure_of
 from runner.launch.local import MARK
 from runner.project import cache_dir
 from runner.record import RECORD, final_metrics, now, read_run, write_json
@@ -197,11 +198,13 @@ def settle(endpoint: Endpoint) -> None:
     if found is None or found.status != "running":
         return
     ready = endpoint.state.get("ready_after_s")
+    stopped = endpoint.status == "stopped"
     record = found.record | {
-        "status": "stopped" if endpoint.status == "stopped" else "failed",
+        "status": "stopped" if stopped else "failed",
         "finished": now(),
         "measured": {"ready_after_s": ready} if ready is not None else {},
         "metrics": final_metrics(endpoint.run),
         "error": endpoint.error or None,
+        "failure": None if stopped else failure_of(endpoint.run, None),
     }
     write_json(endpoint.run / RECORD, record)

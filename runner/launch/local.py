@@ -6,41 +6,37 @@ import os
 import resource
 import signal
 import subprocess
+import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
-from typing import Any
 
+from runner.launch import guard
+from runner.launch.follow import Follower, Watch, mend_metrics
+from runner.launch.hang import dump_stacks, silent_s
 from runner.launch.resident import Resident
-from runner.record import LOG, read_metrics
-from runner.redact import LogMask, mask_logs
+from runner.record import LOG
+from runner.redact import mask_logs
 
 POLL_S = 0.2
 # in the environment of every process of a run
 MARK = "RUNNER_RUN"
+# in that of the process which ends a run when its runner is gone
+GUARD = "RUNNER_GUARD"
 # how long a process group may take to end after SIGINT, then after SIGTERM, before it is killed
 GRACE_S = (30.0, 10.0)
-
-
-@dataclass(slots=True)
-class Progress:
-    """Where a run stands. `step` and `max_steps` are the trainer's; `part` is the step of launch.sh."""
-
-    part: str = "start"
-    step: int = 0
-    max_steps: int = 0
-    loss: float | None = None
-    tokens_per_s: float | None = None
-    seconds: float = 0.0
+# beyond that, for a guard that has all this to wait for
+LATE_S = 5.0
 
 
 @dataclass(frozen=True, slots=True)
 class Ended:
     """How it ended: exit code, seconds of each part of launch.sh, and memory in GiB: the most that one process had
-    resident, and the most that all had together in each part (empty where the system does not tell)."""
+    resident, and the most that all had together in each part (empty where the system does not tell). `silent_s` is how
+    long a run that hung and was ended for it had said nothing."""
 
     code: int
     interrupted: bool
@@ -48,22 +44,29 @@ class Ended:
     parts: dict[str, float]
     peak_rss_gib: float
     resident_gib: dict[str, float]
+    silent_s: float | None = None
 
 
-Watch = Callable[[Progress], None]
-
-
-def launch(run: Path, watch: Watch, *, environment: dict[str, str] | None = None) -> Ended:
+def launch(
+    run: Path,
+    watch: Watch,
+    *,
+    environment: dict[str, str] | None = None,
+    keep_open: Sequence[int] = (),
+    hang_s: float | None = None,
+) -> Ended:
     """Run `launch.sh` of a run directory to its end, its output going to log.txt.
 
     Secrets of the environment, and what looks like one, are masked in the log as it grows. Ctrl-C, SIGTERM and a closed
-    terminal are passed on to the whole process group, which gets `GRACE_S` to end by itself.
+    terminal are passed on to the whole process group, which gets `GRACE_S` to end by itself. Should we be gone, it is
+    ended all the same. `keep_open` are files that launch.sh inherits (locks); for `hang_s` see runner/launch/hang.py.
     """
     started = time.monotonic()
     end_stragglers(run)  # of a runner that was killed and is now started again
+    mend_metrics(run)
     given = {**os.environ, **(environment or {}), MARK: str(run)}
     with (run / LOG).open("ab") as log, asked_to_stop() as asked:
-        follower = _Follower(run, log.tell(), watch, started, LogMask(run / LOG, given, log.tell()))
+        follower = Follower(run, watch, given)
         process = subprocess.Popen(
             ["bash", "launch.sh"],
             cwd=run,
@@ -72,20 +75,18 @@ def launch(run: Path, watch: Watch, *, environment: dict[str, str] | None = None
             stderr=subprocess.STDOUT,
             start_new_session=True,
             env=given,
+            pass_fds=keep_open,
         )
-        stopper, resident = _Stopper(process, asked), Resident(process.pid)
-        try:
-            while (usage := _usage(process)) is None:
+        with guarded(process, run):
+            try:
+                usage, resident, silent = _watch(process, run, follower, asked, hang_s)
+            finally:
+                _signal_group(process, signal.SIGKILL)
+                process.wait()
+                guard.end(f"{MARK}={run}")
                 follower.look()
-                resident.look(follower.progress.part)
-                stopper.look()
-                time.sleep(POLL_S)
-        finally:
-            _signal_group(process, signal.SIGKILL)
-            process.wait()
-            end_stragglers(run)
-            mask_logs(run, given)
-        follower.look()
+                follower.close()
+                mask_logs(run, given)
     seconds = time.monotonic() - started
     return Ended(
         code=process.returncode,
@@ -94,7 +95,24 @@ def launch(run: Path, watch: Watch, *, environment: dict[str, str] | None = None
         parts=follower.durations(seconds),
         peak_rss_gib=usage.ru_maxrss / 1024**2,
         resident_gib={part: held / 1024**3 for part, held in resident.peaks.items()},
+        silent_s=silent,
     )
+
+
+def _watch(
+    process: subprocess.Popen[bytes], run: Path, follower: Follower, asked: list[float], hang_s: float | None
+) -> tuple[resource.struct_rusage, Resident, float | None]:
+    stopper, resident = _Stopper(process, asked), Resident(process.pid)
+    silent = None
+    while (usage := _usage(process)) is None:
+        follower.look()
+        resident.look(follower.progress.part)
+        stopper.look()
+        if silent is None and not asked and (silent := silent_s(follower, hang_s)) is not None:
+            dump_stacks(run, marked(run), silent)
+            guard.end(f"{MARK}={run}")
+        time.sleep(POLL_S)
+    return usage, resident, silent
 
 
 def _usage(process: subprocess.Popen[bytes]) -> resource.struct_rusage | None:
@@ -104,52 +122,6 @@ def _usage(process: subprocess.Popen[bytes]) -> resource.struct_rusage | None:
     if ended:
         process.returncode = os.waitstatus_to_exitcode(status)
     return usage if ended else None
-
-
-class _Follower:
-    """Reads what is new in log.txt and metrics.jsonl since the last look."""
-
-    def __init__(self, run: Path, log_start: int, watch: Watch, started: float, mask: LogMask) -> None:
-        self.run, self.watch, self.started, self.mask = run, watch, started, mask
-        self.log_at = log_start
-        _, self.metrics_at = read_metrics(run)
-        self.progress = Progress()
-        self.parts: list[tuple[str, float]] = []
-
-    def look(self) -> None:
-        elapsed = time.monotonic() - self.started
-        self.mask.look()
-        for line in self._new_lines():
-            if line.startswith("=== "):
-                self.progress.part = line[4:].strip()
-                self.parts.append((self.progress.part, elapsed))
-        rows, self.metrics_at = read_metrics(self.run, self.metrics_at)
-        for row in rows:
-            self._take(row)
-        self.progress.seconds = elapsed
-        self.watch(self.progress)
-
-    def _new_lines(self) -> Iterator[str]:
-        with (self.run / LOG).open("rb") as log:
-            log.seek(self.log_at)
-            block = log.read()
-        whole = block.rfind(b"\n") + 1
-        self.log_at += whole
-        yield from block[:whole].decode("utf-8", "replace").splitlines()
-
-    def _take(self, row: dict[str, Any]) -> None:
-        row = {key.removeprefix(f"{self.progress.part}/"): value for key, value in row.items()}  # of a later stage
-        self.progress.step = int(row.get("step", self.progress.step))
-        self.progress.max_steps = int(row.get("max_steps", self.progress.max_steps))
-        if "loss" in row:
-            self.progress.loss = float(row["loss"])
-        for key in ("tokens/train_per_sec_per_gpu", "tokens_per_second_per_gpu"):
-            if key in row:
-                self.progress.tokens_per_s = float(row[key])
-
-    def durations(self, end: float) -> dict[str, float]:
-        ends = [at for _, at in self.parts[1:]] + [end]
-        return {name: round(stop - at, 3) for (name, at), stop in zip(self.parts, ends, strict=False) if name != "done"}
 
 
 @contextmanager
@@ -195,26 +167,38 @@ def _signal_group(process: subprocess.Popen[bytes], number: int) -> None:
 
 
 def end_stragglers(run: Path | str) -> list[int]:
-    """Kill what is left of a run and return its process ids.
+    """Kill what is left of a run and return its process ids. A guard that lets it end in peace is waited for."""
+    until = time.monotonic() + sum(GRACE_S) + LATE_S
+    while being_ended(run) and time.monotonic() < until:
+        time.sleep(POLL_S)
+    return guard.end(f"{MARK}={run}")
 
-    torchrun gives each rank a session of its own, so killing launch.sh's group does not reach them; all of them carry
-    the run's directory in their environment.
-    """
-    ended: list[int] = []
-    while found := [pid for pid in marked(run) if pid not in ended]:  # again, for what was started meanwhile
-        for pid in found:
-            with suppress(ProcessLookupError, PermissionError):
-                os.kill(pid, signal.SIGKILL)
-        ended += found
-    return ended
+
+def being_ended(run: Path | str) -> bool:
+    """Whether a guard is there: of a runner that lives, or of one that was killed."""
+    return bool(guard.marked(f"{GUARD}={run}"))
+
+
+@contextmanager
+def guarded(process: subprocess.Popen[bytes], run: Path) -> Iterator[None]:
+    """While inside, a process beside us ends the run should we be gone, even by SIGKILL."""
+    grace = [str(seconds) for seconds in GRACE_S]
+    given = {name: value for name, value in os.environ.items() if name != MARK} | {GUARD: str(run)}
+    beside = subprocess.Popen(
+        [sys.executable, "-I", "-S", guard.__file__, str(process.pid), f"{MARK}={run}", *grace],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+        env=given,
+    )
+    try:
+        yield
+    finally:
+        with suppress(OSError, subprocess.TimeoutExpired):
+            beside.communicate(guard.OVER, timeout=LATE_S)
 
 
 def marked(run: Path | str) -> list[int]:
     """Processes that carry the mark of a run, ourselves left out."""
-    wanted = f"{MARK}={run}".encode()
-    found = []
-    for entry in Path("/proc").glob("[0-9]*/environ"):
-        with suppress(OSError):
-            if wanted in entry.read_bytes().split(b"\0") and int(entry.parent.name) != os.getpid():
-                found.append(int(entry.parent.name))
-    return found
+    return guard.marked(f"{MARK}={run}")

@@ -11,7 +11,8 @@ from typing import Any
 
 from runner.diagnostics import Diagnostic, Span
 from runner.engines.environment import OWN, Environment, environment
-from runner.launch.local import Ended, Progress, launch
+from runner.launch.follow import Progress
+from runner.launch.local import Ended, launch
 from runner.project import Project, cache_dir
 from runner.provenance.contents import content_hash
 from runner.provenance.lineage import sources

@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from runner.launch import tied
+from runner.launch.describe import start_record
 from runner.launch.endpoints import OVER, POLL_S, Endpoint, forget, look, read_state, remember, settle
-from runner.launch.supervise import Prepared, start_record
+from runner.launch.locks import gpu_locks, hand_over
 from runner.project import Project
 from runner.provenance.snapshot import snapshot
 from runner.recipe.resolve import Recipe
@@ -25,14 +26,22 @@ SPEC = "endpoint.json"
 def start(
     project: Project, recipe: Recipe, files: dict[str, str], *, detached: bool
 ) -> tuple[Path, subprocess.Popen[bytes]]:
-    """Write the run directory and start its launch.sh. Unless `detached`, it drains and ends when we do, however."""
+    """Write the run directory and start its launch.sh. Unless `detached`, it drains and ends when we do, however.
+    Its GPUs are its own for as long as it lives. Raises Refused (R414) where they are another's."""
+    with gpu_locks(recipe, None) as locks:
+        return _start(project, recipe, files, locks, detached=detached)
+
+
+def _start(
+    project: Project, recipe: Recipe, files: dict[str, str], locks: list[int], *, detached: bool
+) -> tuple[Path, subprocess.Popen[bytes]]:
     run = new_run_dir(project, recipe.name, recipe.profile)
     write_files(run, files)
-    prepared = Prepared(files, fingerprint(recipe, files), None, None)
-    record = start_record(recipe, prepared, run) | snapshot(project, recipe, files, run)
+    record = start_record(recipe, fingerprint(recipe, files), run) | snapshot(project, recipe, files, run)
     record |= {"metrics": {}, "outputs": [], "error": None}
     write_json(run / RECORD, record)
-    process = tied.start(recipe, run, ["launch.sh"], run / LOG, run, detached=detached)
+    process = tied.start(recipe, run, ["launch.sh"], run / LOG, run, detached=detached, keep_open=locks)
+    hand_over(locks, recipe.name, process.pid)
     write_json(run / RECORD, record | {"pid": process.pid})
     remember(run)
     return run, process

@@ -11,17 +11,24 @@ from contextlib import suppress
 from pathlib import Path
 
 from runner.engines import jobs_dir
+from runner.launch.describe import environment_paths
 from runner.launch.local import MARK
-from runner.launch.supervise import environment_paths
 from runner.recipe.resolve import Recipe
 from runner.redact import redact
 
 
 def start(
-    recipe: Recipe, folder: Path, script: Sequence[str], log: Path, mark: Path, *, detached: bool
+    recipe: Recipe,
+    folder: Path,
+    script: Sequence[str],
+    log: Path,
+    mark: Path,
+    *,
+    detached: bool,
+    keep_open: Sequence[int] = (),
 ) -> subprocess.Popen[bytes]:
     """`script` and its options, run by bash in `folder`; its output goes to `log`. All its processes carry `mark`.
-    Unless `detached` it is told to end when we do, however."""
+    Unless `detached` it is told to end when we do, however. `keep_open` are files that it inherits (locks)."""
     tie = [sys.executable, "-I", "-S", str(jobs_dir() / "endpoint" / "tie.py"), str(os.getpid()), "SIGTERM"]
     log.write_bytes(b"")
     with log.open("ab") as out:  # secrets are masked in place meanwhile
@@ -33,6 +40,7 @@ def start(
             stderr=subprocess.STDOUT,
             start_new_session=True,
             env={**os.environ, **environment_paths(recipe), MARK: str(mark)},
+            pass_fds=keep_open,
         )
 
 

@@ -8,6 +8,9 @@ from typing import Any
 
 from runner.project import shipped
 
+# keys of the header by which a run is supervised; no engine sees them
+SUPERVISED = ("max_restarts", "hang_timeout_s")
+
 
 def kind_names() -> list[str]:
     return list(_kinds())
@@ -64,4 +67,4 @@ def header_keys() -> frozenset[str]:
     import yaml
 
     given = yaml.safe_load((shipped("data") / "keys" / "header.yaml").read_text())
-    return frozenset(given["common"]) | frozenset(given["own"])
+    return frozenset(given["common"]) | frozenset(given["runs"]) | frozenset(given["own"])

@@ -128,7 +128,9 @@ def kind_schema(kind: str, spec: Json, header: Json, engine: Engine | None) -> J
     own = _own(spec.get("own", ()), known, (*header["own"], *spec.get("required", ())))
     stages = {name: _stage(stage, known, engine) for name, stage in spec.get("stages", {}).items()}
     engines = engine.properties if engine else {}
-    properties = {**header["common"], **own, **spec.get("keys", {}), **stages, **engines}
+    ends = all(output["type"] != "endpoint" for output in spec["outputs"])
+    common = {**header["common"], **(header["runs"] if ends else {})}
+    properties = {**common, **own, **spec.get("keys", {}), **stages, **engines}
     properties["kind"] = {**properties["kind"], "const": kind}
     for key in spec.get("without", ()):
         properties.pop(key, None)

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from runner.metrics import gone_through
 from runner.record import read_metrics
 from runner.report.figure import EXPECTED, MEASURED, write_figure
 
@@ -42,7 +43,7 @@ class Curve:
 
 def curve_of(name: str, run: Path, expected: dict[str, Any]) -> Curve:
     """From a run's metrics.jsonl; a step that was gone through twice counts as it was the last time."""
-    rows, _ = read_metrics(run)
+    rows = gone_through(read_metrics(run)[0])
     points: dict[str, dict[float, float]] = {}
     for row in rows:
         for metric in (*SHOWN, *(m for m in expected if m not in SHOWN)):

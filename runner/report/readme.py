@@ -18,6 +18,7 @@ from runner.recipe.graph import Library
 from runner.recipe.load import find_recipe
 from runner.recipe.resolve import Recipe, resolve
 from runner.render import render
+from runner.report import faults
 from runner.report.ink import Ink, count
 from runner.report.plan_text import page
 from runner.report.taken import read
@@ -140,6 +141,7 @@ def blocks(project: Project) -> dict[str, str]:
         "plan": plan(project),
         "unfit": unfit_plan(project),
         "agreement": agreement(),
+        "faults": faults.table(project.root / "tests"),
     }
 
 

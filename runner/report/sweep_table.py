@@ -9,6 +9,7 @@ from statistics import fmean
 from typing import Any
 
 from runner.comparison.tables import Table
+from runner.metrics import gone_through
 from runner.plan.reading import read_workload
 from runner.plan.work import work
 from runner.project import Project
@@ -76,7 +77,7 @@ def _traced(name: str, run: Path, record: dict[str, Any], sizes: dict[str, Any])
         "peak GiB": measured.get("memory.peak_gib") or measured.get("host.ram_gib"),
         **settled(loads),
     }
-    rows, _ = read_metrics(run)
+    rows = gone_through(read_metrics(run)[0])
     each = tokens / measured["time.steps"] if tokens and measured.get("time.steps") else 1
     points = {r["step"] * each: r["eval_loss"] for r in rows if isinstance(r.get("eval_loss"), float) and r.get("step")}
     return Traced(name, row, sorted(points.items()), loads)

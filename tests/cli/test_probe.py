@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from runner.cli.probe import probe_settings
-from runner.launch.supervise import Outcome, Prepared, prepare_probe
+from runner.launch.outcome import Outcome
+from runner.launch.supervise import Prepared, prepare_probe
 from runner.plan.types import Plan
 from runner.project import Project
 from runner.recipe.compose import compose
@@ -30,7 +31,7 @@ def probed(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> list[tuple[Recipe, 
     """What was started; it finishes at once, unless a file `fail` says otherwise."""
     started: list[tuple[Recipe, Prepared]] = []
 
-    def run(project: Project, recipe: Recipe, prepared: Prepared, plan: Plan | None) -> Outcome:
+    def run(project: Project, recipe: Recipe, prepared: Prepared, plan: Plan | None, *, wait: bool = False) -> Outcome:
         started.append((recipe, prepared))
         folder = project.artifacts / (prepared.place or recipe.name) / recipe.profile / "1"
         for name in ("output", "prepared", "measured"):

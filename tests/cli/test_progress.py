@@ -6,7 +6,7 @@ import pytest
 
 from runner.cli.progress import RunView, duration
 from runner.engines import Step
-from runner.launch.local import Progress
+from runner.launch.follow import Progress
 from runner.recipe.compose import compose
 from runner.recipe.resolve import resolve
 from tests.conftest import Bench

@@ -200,6 +200,7 @@ def test_requests_that_fail_mark_their_cell(by_hand: Bench, running: str) -> Non
     assert "have not the 16 tokens" in cut["reason"]
 
 
+@pytest.mark.fault("a benchmark is killed", "the cells that were measured")
 def test_a_killed_benchmark_goes_on(by_hand: Bench, running: str) -> None:
     endpoint = elsewhere(by_hand, running)
     short, long = (

@@ -7,6 +7,8 @@ import subprocess
 import time
 from pathlib import Path
 
+import pytest
+
 from runner.launch.local import MARK
 from runner.record import read_metrics, read_run, runs
 from tests.engine.conftest import RUNNER, Smoke
@@ -26,6 +28,7 @@ def alive(mark: str) -> list[int]:
     return found
 
 
+@pytest.mark.fault("two ranks under ZeRO-3 are interrupted", "a checkpoint of both, and the loss goes on from there")
 def test_a_sharded_run_interrupted_goes_on_from_its_checkpoint(scratch: Smoke) -> None:
     """Two ranks under ZeRO-3: Ctrl-C after a checkpoint, nothing left behind, then the same run goes on."""
     process = subprocess.Popen(

@@ -82,6 +82,7 @@ def test_every_document_is_accounted_for(make: Make, source: Path) -> None:
         assert len(shards) * 64 + shards.left_over == splits[split]["tokens"]
 
 
+@pytest.mark.fault("data preparation killed at any moment, again and again", "byte for byte what one run leaves")
 def test_a_killed_run_goes_on_and_leaves_the_same_bytes(make: Make, source: Path) -> None:
     keys = f"source: {source}\n{WHOLE}"
     whole = make(keys)
@@ -109,6 +110,7 @@ def kept(run: Prepared, folder: str) -> dict[str, bytes]:
     return {str(f.relative_to(run.path)): f.read_bytes() for f in (run.path / folder).rglob("*.jsonl")}
 
 
+@pytest.mark.fault("a worker of data preparation is killed", "what the others did; told by name")
 def test_a_killed_worker_is_named_and_the_rest_goes_on(make: Make, source: Path) -> None:
     keys = f"source: {source}\n{WHOLE}"
     whole = make(keys)
@@ -215,6 +217,7 @@ def test_a_torn_table_and_a_torn_archive_are_named(make: Make, datatrove: Enviro
     assert f"{archive}: cut short or corrupted" in said(make(f"source: {archive}\n{TOKENIZER}").launch())
 
 
+@pytest.mark.fault("the disk fills while data are prepared", "told; the next run goes on")
 def test_a_full_disk_is_named_and_the_run_goes_on(make: Make, source: Path) -> None:
     """A limit on a file's size stands in where no small file system can be mounted: both end a write half way."""
     keys = f"source: {source}\n{TOKENIZER}"

@@ -143,6 +143,7 @@ def test_many_documents_are_read_by_several_processes(worker: Worker, tmp_path: 
     worker.ask("closed")
 
 
+@pytest.mark.fault("an ingest is killed in a transaction", "the index as it was; the same index after it is run again")
 def test_killed_in_a_transaction_and_run_again_it_is_as_if_it_had_not_been(
     worker: Worker, index: Path, tmp_path: Path, cache: Path
 ) -> None:

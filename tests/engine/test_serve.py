@@ -121,6 +121,7 @@ def test_the_key_is_written_nowhere(pair: Server) -> None:
     assert texts == []
 
 
+@pytest.mark.fault("a replica of an endpoint is killed under load", "every request; it is started again")
 @needs_haproxy
 def test_a_replica_is_killed_and_no_request_fails(pair: Server) -> None:
     first = pair.state["replicas"][0]["pid"]

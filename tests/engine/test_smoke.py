@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from runner.engines.environment import Environment
+from runner.failures import find
 from runner.jobs.shards import Shards, read_manifest
 from runner.record import read_metrics
 from tests.conftest import recipes_of
@@ -197,6 +198,19 @@ def test_what_they_leave_loads_and_works(smoked: Smoke, axolotl: Environment) ->
     assert len(said) == 4
     assert all("The answer is" in line for line in said[:1]), said
     assert "REWARD True" in done.stdout
+
+
+def test_no_log_of_a_healthy_run_is_taken_for_a_failure(smoked: Smoke) -> None:
+    """Warnings that sound like errors stand in most of them."""
+    read = 0
+    for record in smoked.project.artifacts.glob("**/2*/run.json"):
+        if json.loads(record.read_text())["status"] != "finished":
+            continue
+        for log in (record.parent / "log.txt", *record.parent.glob("*.log")):
+            found = find(log.read_text(errors="replace"))
+            assert found is None, f"{log}: {found.failure.name}: {found.said}"
+            read += 1
+    assert read >= len(RECIPES)
 
 
 def test_the_second_time_nothing_runs(smoked: Smoke) -> None:

@@ -54,6 +54,7 @@ def written(scratch: Smoke) -> Path:
     return file
 
 
+@pytest.mark.fault("a child of a sweep is killed", "the other children; it alone is run again")
 def test_a_killed_child_fails_alone_and_is_retried_alone(scratch: Smoke, written: Path) -> None:
     project = scratch.project
     sweep = subprocess.Popen(

@@ -202,6 +202,7 @@ def test_operators_that_were_compiled_for_cuda_are_declared_beside_a_cpu_build(w
     assert json.loads((env.path / READY).read_text())["packages"]["torchvision"] == "0.28.0"
 
 
+@pytest.mark.fault("two runs that build the same environment", "built once; the other waits and says for whom")
 def test_two_at_once_build_once_and_the_other_says_for_whom_it_waits(wheels: Path, tmp_path: Path) -> None:
     gate = tmp_path / "gate"
     slow_source(wheels, gate)
@@ -220,6 +221,7 @@ def test_two_at_once_build_once_and_the_other_says_for_whom_it_waits(wheels: Pat
     assert "creating the environment" not in waited
 
 
+@pytest.mark.fault("killed while an environment is built", "what is installed; the rest follows")
 def test_killed_half_way_it_goes_on_in_the_same_folder(wheels: Path, tmp_path: Path) -> None:
     gate = tmp_path / "gate"
     slow_source(wheels, gate)
@@ -262,6 +264,7 @@ def end_pip(path: Path) -> None:
     raise AssertionError("no pip is running")
 
 
+@pytest.mark.fault("Ctrl-C while an environment is built", "pip is ended, the lock is free")
 def test_interrupted_it_ends_pip_and_frees_the_lock(wheels: Path, tmp_path: Path) -> None:
     gate = tmp_path / "gate"
     slow_source(wheels, gate)

@@ -65,6 +65,7 @@ def test_what_does_not_end_is_killed(endpoint: Endpoint) -> None:
     assert endpoint.left() == []
 
 
+@pytest.mark.fault("an endpoint's supervisor is killed", "no server is left")
 def test_a_killed_supervisor_leaves_nothing(endpoint: Endpoint) -> None:
     process = endpoint.start("--helper", count=2)
     endpoint.ready()
@@ -95,6 +96,7 @@ def test_one_that_is_never_ready(endpoint: Endpoint, flags: list[str], said: str
     assert endpoint.left() == []
 
 
+@pytest.mark.fault("the port of an endpoint is taken", "told before a model is loaded")
 def test_a_taken_port_is_told(endpoint: Endpoint) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", endpoint.ports[0]))

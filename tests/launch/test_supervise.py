@@ -9,7 +9,9 @@ from typing import Any
 import pytest
 from filelock import FileLock
 
-from runner.launch.supervise import PROBES, execute, headline, last_error, prepare, prepare_probe, refuse_machine
+from runner.launch.ended import last_error
+from runner.launch.outcome import headline
+from runner.launch.supervise import PROBES, execute, prepare, prepare_probe, refuse_machine
 from runner.machine import Machine
 from runner.recipe.compose import compose
 from runner.recipe.load import Refused

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from runner.launch.supervise import prepare, start_record
+from runner.launch.describe import start_record
+from runner.launch.supervise import prepare
 from runner.project import Project
 from runner.provenance.lock import read_lock
 from runner.provenance.locked import resolve_pinned
@@ -38,7 +39,7 @@ def made_run(
     if id is not None:
         path = path.rename(path.with_name(id))
     write_files(path, prepared.files)
-    record = start_record(recipe, prepared, path) | snapshot(project, recipe, prepared.files, path)
+    record = start_record(recipe, prepared.fingerprint, path) | snapshot(project, recipe, prepared.files, path)
     record |= {"status": status, "predicted": {"time.steps": 3}, "measured": {"time.steps": 3}, "outputs": []}
     (path / METRICS).write_text("".join(json.dumps(row) + "\n" for row in CURVE))
     if status == "finished":

@@ -19,7 +19,7 @@ first=$((slot * 8))
 export CUDA_VISIBLE_DEVICES="$(seq --separator=, "$first" "$((first + 8 - 1))")"
 
 echo "child $name starts"
-$RUNNER run --profile full --as phase2/compute-optimal-2b-7b/"$name" children/"$name".yaml 9>&-
+$RUNNER run --profile full --as phase2/compute-optimal-2b-7b/"$name" --wait children/"$name".yaml 9>&-
 code=$?
 if [ "$code" -ne 0 ]; then echo "child $name failed"; exit "$code"; fi
 $RUNNER collect --profile full --run . --tick phase2/compute-optimal-2b-7b
