@@ -29,7 +29,8 @@ PLACE = ".reproduced"
 MANY = "make"
 # what a record says of how its own run went, and what lies beside that one alone
 _ENDS = (
-    "finished", "cards", "provenance", "outputs", "metrics", "measured", "scaling", "parts", "part", "attempts", "failure",
+    "finished", "cards", "provenance", "outputs", "metrics", "measured", "scaling", "parts", "part", "attempts",
+    "failure",
 )  # fmt: skip
 
 
