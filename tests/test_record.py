@@ -12,6 +12,7 @@ import pytest
 from runner import __version__, record
 from runner.engines.environment import environment
 from runner.project import Project
+from runner.provenance.outputs import describe_outputs
 from runner.recipe.compose import compose
 from runner.recipe.resolve import Recipe, resolve
 from runner.render import jinja, render
@@ -146,13 +147,13 @@ def test_outputs_have_sizes_and_hashes_without_checkpoints(bench: Bench, tmp_pat
     run = tmp_path / "run"
     (run / "output/checkpoint-1").mkdir(parents=True)
     (run / "output/checkpoint-1/adapter.safetensors").write_text("old")
-    assert record.describe_outputs(recipe, run) == ([], ["output"])
+    assert describe_outputs(recipe, run) == ([], ["output"])
     (run / "output/adapter_model.safetensors").write_text("12345")
-    (found,), missing = record.describe_outputs(recipe, run)
+    (found,), missing = describe_outputs(recipe, run)
     assert missing == []
     assert (found["name"], found["type"], found["bytes"]) == ("adapter", "adapter", 5)
     (run / "output/adapter_model.safetensors").write_text("12346")
-    assert record.describe_outputs(recipe, run)[0][0]["sha256"] != found["sha256"]
+    assert describe_outputs(recipe, run)[0][0]["sha256"] != found["sha256"]
 
 
 def test_a_local_folder_of_shards_counts(bench: Bench) -> None:

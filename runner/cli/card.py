@@ -9,9 +9,10 @@ from runner.diagnostics import Diagnostic, Span, shown_path
 from runner.project import find_project
 from runner.provenance.card import card_text
 from runner.provenance.find import find_run
+from runner.provenance.outputs import MODEL_TYPES
 from runner.provenance.seal import write_cards
 from runner.recipe.load import Refused
-from runner.record import MODEL_TYPES, RECORD, Run, write_json
+from runner.record import RECORD, Run, write_json
 
 
 @click.command()

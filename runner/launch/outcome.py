@@ -10,8 +10,9 @@ from typing import Any
 from runner.launch.ended import last_error
 from runner.launch.hang import STACKS
 from runner.launch.local import Ended
+from runner.provenance.outputs import describe_outputs
 from runner.recipe.resolve import Recipe
-from runner.record import Run, describe_outputs
+from runner.record import Run
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,16 +16,22 @@ from runner.launch.local import Ended, launch
 from runner.project import Project, cache_dir
 from runner.provenance.contents import content_hash
 from runner.provenance.lineage import sources
+from runner.provenance.outputs import describe
 from runner.provenance.snapshot import ENVIRONMENTS, FOLDER, places
 from runner.provenance.verify import file_differences, source_differences
 from runner.recipe.artifacts import Output
 from runner.recipe.load import Refused
-from runner.record import RECORD, Run, describe, final_metrics, new_run_dir, now, write_files, write_json
+from runner.record import RECORD, Run, final_metrics, new_run_dir, now, write_files, write_json
 
 # runs that were made again are kept apart from runs, below this folder of artifacts/
 PLACE = ".reproduced"
 # engines whose launch.sh starts runs of its own, which are reproduced one by one
 MANY = "make"
+# what a record says of how its own run went, and what lies beside that one alone
+_ENDS = (
+    "finished", "cards", "provenance", "outputs", "metrics", "measured", "scaling", "parts", "part", "attempts",
+    "failure",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +119,7 @@ def reproduce(project: Project, run: Run, needed: list[Needed], watch: Callable[
         "resumed": [],
         "upstream": [_seen_from(run, path, each) for each in run.record.get("upstream", [])],
     }
-    for key in ("finished", "cards", "provenance", "outputs", "metrics", "measured", "parts"):
+    for key in _ENDS:
         record.pop(key, None)
     write_json(path / RECORD, record)
     own, *others = (need.env for need in needed)

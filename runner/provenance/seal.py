@@ -7,9 +7,10 @@ from typing import Any
 
 from runner.project import Project
 from runner.provenance.card import card_text
+from runner.provenance.outputs import CARD, MODEL_TYPES
 from runner.provenance.snapshot import hub_of
 from runner.recipe.resolve import Recipe
-from runner.record import CARD, MODEL_TYPES, RECORD, Run, file_hash, write_json
+from runner.record import RECORD, Run, file_hash, write_json
 
 
 def seal(project: Project, recipe: Recipe, run: Path, record: dict[str, Any]) -> None:

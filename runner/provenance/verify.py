@@ -9,9 +9,10 @@ from typing import Any
 
 from runner.diagnostics import Diagnostic, Span
 from runner.provenance.lineage import Source, sources
+from runner.provenance.outputs import CARD, combined_hash, describe
 from runner.provenance.snapshot import FOLDER
 from runner.recipe.artifacts import Output
-from runner.record import CARD, RECORD, Run, combined_hash, describe, file_hash
+from runner.record import RECORD, Run, file_hash
 
 MANIFEST = "manifest.json"
 STATES = ("running", "finished", "failed", "interrupted", "stopped")

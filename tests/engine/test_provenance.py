@@ -78,8 +78,8 @@ def test_the_hubs_library_reads_every_card(smoked: Smoke, axolotl: Environment) 
     assert len(read) == len(cards)
     for each in read:
         assert {"library_name", "license", "pipeline_tag", "tags"} <= each["data"].keys()
-        evaluated = any(k == "eval_loss" for k in cards[each["file"]].record["metrics"])
-        assert bool(each["results"]) == evaluated, each["file"]
+        if isinstance(cards[each["file"]].record["metrics"].get("eval_loss"), float):
+            assert each["results"], each["file"]
         assert "runner reproduce" in Path(each["file"]).read_text()
 
 

@@ -10,12 +10,13 @@ from runner.launch.supervise import prepare
 from runner.project import Project
 from runner.provenance.lock import read_lock
 from runner.provenance.locked import resolve_pinned
+from runner.provenance.outputs import describe_outputs
 from runner.provenance.seal import seal
 from runner.provenance.snapshot import snapshot
 from runner.recipe.compose import compose
 from runner.recipe.graph import Library
 from runner.recipe.resolve import Recipe
-from runner.record import METRICS, RECORD, Run, describe_outputs, new_run_dir, point_latest, write_files
+from runner.record import METRICS, RECORD, Run, new_run_dir, point_latest, write_files
 
 CURVE = [
     {"step": 1, "max_steps": 3, "loss": 3.5, "grad_norm": 1.0, "step_s": 0.5},

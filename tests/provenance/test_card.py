@@ -9,7 +9,8 @@ import pytest
 import yaml
 
 from runner.provenance.card import card_text, code, fenced, plain
-from runner.record import RECORD, Run, describe_outputs
+from runner.provenance.outputs import describe_outputs
+from runner.record import RECORD, Run
 from tests.cli.conftest import Invoke
 from tests.conftest import BODY, HEADER, Bench
 from tests.provenance.made import made_run, resolved

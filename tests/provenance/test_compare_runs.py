@@ -11,8 +11,9 @@ import pytest
 
 from runner.launch.reproduce import needed_environments, refuse_unrepeatable
 from runner.provenance.compare_runs import Row, close, compare_runs, same
+from runner.provenance.outputs import combined_hash
 from runner.recipe.load import Refused
-from runner.record import METRICS, Run, combined_hash
+from runner.record import METRICS, Run
 from tests.cli.conftest import Invoke
 from tests.conftest import BODY, HEADER, Bench
 from tests.provenance.made import CURVE, made_run
