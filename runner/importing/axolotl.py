@@ -54,7 +54,8 @@ def translate(source: Source, root: Path) -> Imported:
     if kind == pictures.KIND:
         text, off = pictures.without_types(text)
         rows = [*rows, *off]
-    text, off = _without(text, [key for key in missing_in(kind, values) if not values[key]], kind)
+    unset = [key for key, value in values.items() if value is None and key not in axolotl_properties()]
+    text, off = _without(text, [*unset, *(key for key in missing_in(kind, values) if not values[key])], kind)
     rows = [Row("(kind)", kind, why), *source.rows, *rows, *renamed, *inlined, *meant, *off]
     found += [*source.found, *unread, *_variables(source)]
     return Imported(NAME, kind, headed(kind, title_of(kind, values), text), tuple(rows), tuple(found))

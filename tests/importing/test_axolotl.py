@@ -282,3 +282,12 @@ def test_the_command_prints_and_exits_0_where_all_is_well(bench: Bench, invoke: 
     assert invoke("import", "config.yml", "--as", "../x").code == 1
     assert invoke("import", "config.yml", "--as", "x", "--out", "y").code == 2
     assert invoke("import", "nothing.yml").code == 1
+
+
+def test_keys_of_nobody_s_without_a_value_are_put_into_comments(tmp_path: Path) -> None:
+    """As Axolotl reads them: `gptq_groupsize:` stands in many of its own examples."""
+    file = tmp_path / "config.yml"
+    file.write_text(CONFIG + "gptq_groupsize:\ndebug: null\nlora_fan_in_fan_out:\n")
+    made = detect.translate(read(file), tmp_path)
+    assert "# gptq_groupsize:\n# debug: null\nlora_fan_in_fan_out:" in made.text
+    assert [row.theirs for row in made.rows if "no key of kind" in row.why] == ["gptq_groupsize", "debug"]

@@ -57,6 +57,13 @@ def test_an_unknown_key_like_no_other() -> None:
     assert (d.code, d.label, d.help) == ("R004", "", "remove `qqqqqq`")
 
 
+@pytest.mark.parametrize(("other", "codes"), [("sdp_attention", set()), ("xformers_attention", {"R113"})])
+def test_of_two_older_switches_the_one_that_axolotl_takes_counts(other: str, codes: set[str]) -> None:
+    """xformers goes before flash attention in Axolotl's own order, and sdp after it."""
+    body = BODY + f"context_parallel_size: 2\nflash_attention: true\n{other}: true\n"
+    assert {d.code for d in told(HEADER + body) if d.is_error} == codes
+
+
 def test_unknown_keys_deep_inside() -> None:
     d = the((HEADER + BODY).replace("    type: alpaca", "    typ: alpaca"))
     assert (d.code, d.message) == ("R004", "unknown key `typ` in `datasets.0`")

@@ -9,6 +9,7 @@ from typing import Any
 from runner.diagnostics import Diagnostic
 from runner.recipe.load import nearest_word, printable
 from runner.recipe.rules import Facts, rule
+from runner.recipe.rules.axolotl.attention import attention_of
 
 STAGES = ("zero1", "zero2", "zero3", "zero2_offload", "zero3_offload", "zero3_offload_all")
 _BUNDLED = re.compile(r"(?:.*/)?zero[123](?:_bf16)?(?:_cpuoffload_all|_cpuoffload_params|_torch_compile)?\.json")
@@ -164,7 +165,7 @@ def context_parallel_attention(facts: Facts) -> Iterator[Diagnostic]:
     key = "context_parallel_size" if facts.has("context_parallel_size") else "sequence_parallel_degree"
     if facts.get(key, 1) <= 1 or facts.has("use_glm_dsa_kernels"):
         return
-    attention = facts.get("attn_implementation") or ("flash_attention_2" if facts.has("flash_attention") else None)
+    attention = facts.get("attn_implementation") or attention_of(facts)
     if attention != "flash_attention_2" and "attn_implementation" not in facts.refused:
         yield facts.report(
             "R113",

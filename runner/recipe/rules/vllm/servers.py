@@ -71,5 +71,9 @@ def own_words(facts: Facts) -> Iterator[Diagnostic]:
             "R911",
             "engine_args",
             "vLLM's arguments are keys of the recipe",
-            help=f"write `{str(first).replace('-', '_')}` at the top of the recipe, and remove `engine_args`",
+            help=f"write `{_ours(str(first))}` at the top of the recipe, and remove `engine_args`",
         )
+
+
+def _ours(flag: str) -> str:
+    return flag.lstrip("-").replace("-", "_")
