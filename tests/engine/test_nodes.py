@@ -199,6 +199,7 @@ def test_a_job_goes_on_after_the_limit_and_after_a_lost_node(
     saved = saves(run, upto=1)
     until(lambda: [step for step in saves(run) if step > saved[-1]], following=second)
     assert slurm.lose_node("n2") >= 3, "bash, torchrun and the rank"
+    (run / "output/checkpoint-50").mkdir()  # as if it was lost while it saved: engines would take the newest
     said, _ = second.communicate(timeout=900)
     assert second.returncode == 0, said + (run / "log.txt").read_text()[-3000:]
     assert f"Slurm job {job} on n[1-2]" in said
@@ -214,6 +215,7 @@ def test_a_job_goes_on_after_the_limit_and_after_a_lost_node(
     assert begins[2] > begins[1]
     found = losses(run)
     assert sorted(found) == list(range(1, STEPS + 1))
+    assert "output/checkpoint-50 is torn" in (run / "log.txt").read_text()
     if whole:
         assert found == pytest.approx(whole, abs=2e-3)
     end_stragglers(run)
