@@ -35,10 +35,10 @@ learning_rate: 1e-3
 max_steps: 100
 save_steps: 10
 profiles:
-  smoke: {sequence_len: 64, max_steps: 60, save_steps: 15, eval_steps: 60, logging_steps: 1}
+  smoke: {sequence_len: 64, max_steps: 150, save_steps: 15, eval_steps: 150, logging_steps: 1}
 """
 BOX = "slurm-2xcpu"
-STEPS = 60
+STEPS = 150  # enough that a fast machine is still at it when it is interrupted
 
 
 @pytest.fixture(scope="module")
@@ -199,6 +199,7 @@ def test_a_job_goes_on_after_the_limit_and_after_a_lost_node(
     saved = saves(run, upto=1)
     until(lambda: [step for step in saves(run) if step > saved[-1]], following=second)
     assert slurm.lose_node("n2") >= 3, "bash, torchrun and the rank"
+    (run / "output/checkpoint-999").mkdir()  # as if it was lost while it saved: engines would take the newest
     said, _ = second.communicate(timeout=900)
     assert second.returncode == 0, said + (run / "log.txt").read_text()[-3000:]
     assert f"Slurm job {job} on n[1-2]" in said
@@ -210,12 +211,14 @@ def test_a_job_goes_on_after_the_limit_and_after_a_lost_node(
     assert events[-1] == ("end", 2)
     begins = [row["step"] for row in rows(run) if row.get("event") == "begin"]
     assert begins[0] == 0
-    assert begins[1] == saved[-1] < 15, "from the checkpoint that was asked for, not from one of `save_steps`"
+    assert begins[1] == saved[-1]
+    assert any(step % 15 for step in saved), "one was asked for, beside those of `save_steps`"
     assert begins[2] > begins[1]
     found = losses(run)
     assert sorted(found) == list(range(1, STEPS + 1))
+    assert "output/checkpoint-999 is torn" in (run / "log.txt").read_text()
     if whole:
-        assert found == pytest.approx(whole, abs=2e-3)
+        assert found == pytest.approx(whole, abs=1e-4)
     end_stragglers(run)
 
 

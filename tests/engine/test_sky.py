@@ -22,7 +22,7 @@ BOXES = {
     "sky-8xh100": load_box("sky-8xh100"),
     "sky-2x8xh100": load_box("sky-2x8xh100"),
     "bucket": make_box("bucket", OWN | {"scheduler": {
-        "type": "sky", "infra": "aws/us-east-1", "spot": True, "bucket": "s3://my-bucket",
+        "type": "sky", "infra": "aws", "spot": True, "bucket": "s3://my-bucket",
         "env": {"NCCL_DEBUG": "INFO"}}}),
     "processors": make_box("processors", {"gpus": 0, "cores": 8, "scheduler": {"type": "sky", "infra": "k8s"}}),
 }  # fmt: skip

@@ -3,7 +3,8 @@
 # phase4/full-13b, profile full, box slurm-4x8xh100. Rendered by runner VERSION.
 # Starts launch.sh on 4 nodes: bash hosts.sh HOSTFILE, whose first 4 lines name them; mpirun's `slots=8` is passed over.
 # They need ssh without a password, this very folder and the engine's environment at the same paths, and no scheduler.
-set -euo pipefail
+# without pipefail: what keeps a pipe open ends by a signal
+set -eu
 cd "$(dirname "${BASH_SOURCE[0]}")"
 # set RSH to another way onto a host: it is given the host's name and one word of shell
 RSH="${RSH:-ssh -o BatchMode=yes}"
