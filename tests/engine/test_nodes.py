@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from runner.launch.local import MARK, end_stragglers, marked
-from runner.record import profile_dir, runs
+from runner.record import runs
 from tests.engine.conftest import RUNNER, Smoke
 from tests.engine.slurm import Cluster, missing, started
 
@@ -180,8 +180,7 @@ def test_a_job_goes_on_after_the_limit_and_after_a_lost_node(
     """Followed, left alone, found again; asked for a checkpoint as before its time limit, queued again by itself; a
     node lost, queued again by Slurm; and the loss of each step is that of a run which nothing happened to."""
     first = follow(scratch, slurm)
-    folder = profile_dir(scratch.project, NAME, "smoke")
-    run = until(lambda: next(iter(folder.glob("2*")), None))
+    run = until(lambda: next((r.path for r in runs(scratch.project, NAME, "smoke") if "job" in r.record), None))
     until(lambda: len(losses(run)) > 3, following=first)
     first.send_signal(signal.SIGINT)
     said, _ = first.communicate(timeout=30)
