@@ -48,7 +48,7 @@ help: ## this list
 	@echo "  make recipe R=phase4/dpo-13b                 as written, on the recipe's box"
 	@echo "  make -n recipe R=phase4/dpo-13b              what would run, and nothing run"
 	@echo "  make plan R=phase4/dpo-13b BOX=8xh100        what it would cost on eight H100"
-	@echo "  make recipe R=phase4/dpo-13b BOX=slurm-4x8xh100   on four nodes of a Slurm cluster"
+	@echo "  make recipe R=phase4/dpo-13b BOX=slurm-4x8xh100   on a Slurm cluster"
 	@echo "  make serve MODEL=llama-2-13b PROFILE=smoke   an endpoint with OpenAI's API"
 	@echo
 	@echo "the runner has more commands: .venv/bin/runner --help"
@@ -83,7 +83,7 @@ plan: $(RUNNER) ## does R (or each) fit, how long, at what cost; BOX=8xh100
 
 ##@ Run
 
-recipe: $(RUNNER) need-R ## run R and what it needs; skips what is up to date; BOX=... for a cluster
+recipe: $(RUNNER) need-R ## run R and what it needs, less what is up to date; BOX= elsewhere
 	@$(RUNNER) validate --quiet --needs --profile "$$PROFILE" -- "$$R"
 	@$(RUNNER) doctor --quiet --profile "$$PROFILE" -- "$$R"
 	@$(NAMES_ONLY) && R="$${R#recipes/}" && $(MAKE) "artifacts/$${R%.yaml}/$$PROFILE/done"
@@ -108,7 +108,7 @@ path: $(RUNNER) ## the twenty weeks, what is done, what is next; WEEK=5 for one
 log: $(RUNNER) ## draft the log of this week, or of WEEK=5, from its runs
 	@$(RUNNER) log $${WEEK:+--week="$$WEEK"}
 
-report: $(RUNNER) ## all runs as one page, artifacts/report.html; WATCH=1 serves it while they go on
+report: $(RUNNER) ## all runs as one page; WATCH=1 serves it while they go on
 	@$(RUNNER) report $${WATCH:+--watch}
 
 ##@ Machine
@@ -141,7 +141,7 @@ tasks: $(RUNNER) ## data/lm_eval_tasks.txt from the pinned lm-eval
 	@"$$($(RUNNER) env path llmcompressor)/bin/python" runner/jobs/lm_eval_tasks.py > artifacts/tasks.txt
 	@mv artifacts/tasks.txt data/lm_eval_tasks.txt
 
-templates: $(RUNNER) ## data/chat_templates.yaml, by which recipes' ends of turns are checked, from the pinned Axolotl
+templates: $(RUNNER) ## data/chat_templates.yaml from the pinned Axolotl
 	@$(RUNNER) env build axolotl
 	@mkdir -p artifacts
 	@"$$($(RUNNER) env path axolotl)/bin/python" runner/jobs/chat_templates.py > artifacts/templates.yaml
@@ -169,7 +169,7 @@ mutate: $(VENV)/.dev ## do the tests notice a changed rule? 300 of them; MUTATE=
 smoke-data: ## data/smoke from its generator
 	@$(PYTHON) runner/jobs/make_smoke_data.py data/smoke
 
-check: $(VENV)/.dev lint ## lint, types, import contracts, unit tests: under a minute
+check: $(VENV)/.dev lint ## lint, types, import contracts, unit tests: minutes
 	@$(VENV)/bin/python -m pytest -m "not engine" -n 2
 
 lint: $(VENV)/.dev

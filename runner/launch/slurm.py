@@ -69,7 +69,7 @@ def launch(run: Path, watch: Watch, record: dict[str, Any], environment: Mapping
     """Submit `job.sbatch` of a run directory, or find the job that it has already, and follow it to its end.
 
     `record` gets the job under `job`, and is written. Ctrl-C, SIGTERM and a closed terminal end the following only, as
-    does `follow=False` after the job is submitted: `Ended.detached`. Raises Refused (R343, R344, R348).
+    does `follow=False` after the job is submitted: `Ended.detached`. Raises Refused (R343, R344).
     """
     refuse_slurm()
     given = {**os.environ, **environment}

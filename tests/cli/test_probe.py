@@ -31,7 +31,15 @@ def probed(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> list[tuple[Recipe, 
     """What was started; it finishes at once, unless a file `fail` says otherwise."""
     started: list[tuple[Recipe, Prepared]] = []
 
-    def run(project: Project, recipe: Recipe, prepared: Prepared, plan: Plan | None, *, wait: bool = False) -> Outcome:
+    def run(
+        project: Project,
+        recipe: Recipe,
+        prepared: Prepared,
+        plan: Plan | None,
+        *,
+        wait: bool = False,
+        follow: bool = True,
+    ) -> Outcome:
         started.append((recipe, prepared))
         folder = project.artifacts / (prepared.place or recipe.name) / recipe.profile / "1"
         for name in ("output", "prepared", "measured"):

@@ -20,7 +20,7 @@ def grouped(facts: Facts) -> bool:
 
 def positive(facts: Facts, key: str) -> int:
     """A count as Axolotl reads it: 1 where it is left out or 0."""
-    return max(1, facts.get(key) or 1)
+    return max(1, int(facts.get(key) or 1))
 
 
 def served_elsewhere(facts: Facts) -> bool:
@@ -39,7 +39,7 @@ def whole_groups(facts: Facts) -> Iterator[Diagnostic]:
         return
     if {"micro_batch_size", "gradient_accumulation_steps"} & facts.refused or facts.get("trl.num_generations", 2) < 2:
         return
-    group = facts.get("trl.num_generations", TRL_GENERATIONS)
+    group = int(facts.get("trl.num_generations", TRL_GENERATIONS))
     if facts.get("trl.generation_batch_size") is not None:
         yield from _explicit(facts, group)
         return
@@ -83,7 +83,7 @@ def _mended(group: int, micro: int, want: int) -> int:
 
 
 def _explicit(facts: Facts, group: int) -> Iterator[Diagnostic]:
-    size = facts.get("trl.generation_batch_size")
+    size = int(facts.get("trl.generation_batch_size"))
     ranks = 1 if served_elsewhere(facts) else facts.ranks
     per_step = positive(facts, "micro_batch_size") * ranks
     least = group * ranks if facts.get("rl") == "grpo" else group
@@ -119,10 +119,10 @@ def eval_groups(facts: Facts) -> Iterator[Diagnostic]:
     """Evaluation generates groups too: the evaluation batch of all ranks together must be a multiple of
     `num_generations`, and accumulation does not count. TRL checks it when training starts.
     """
-    group = facts.get("trl.num_generations", TRL_GENERATIONS)
+    group = int(facts.get("trl.num_generations", TRL_GENERATIONS))
     if not grouped(facts) or served_elsewhere(facts) or not evaluates(facts) or group < 2:
         return
-    batch = facts.get("eval_batch_size") or facts.get("micro_batch_size") or 1
+    batch = int(facts.get("eval_batch_size") or facts.get("micro_batch_size") or 1)
     if batch * facts.ranks % group:
         at = next((k for k in ("eval_batch_size", "micro_batch_size") if facts.get(k)), "trl.num_generations")
         need = group // gcd(group, facts.ranks)
