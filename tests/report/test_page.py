@@ -17,9 +17,9 @@ from typing import Any
 import pytest
 
 from runner.comparison.tables import Table
+from runner.curriculum import curriculum
 from runner.project import Project
 from runner.record import point_latest
-from runner.report.history import history
 from runner.report.page.contents import contents
 from runner.report.page.html import html
 from runner.report.page.lineage import graphs
@@ -137,28 +137,15 @@ def test_nothing_has_run(bench: Bench) -> None:
     assert "<table" not in text
 
 
-def test_how_far_a_recipe_is(bench: Bench) -> None:
-    project = bench.project
-    trained(project, "done")
-    ran(project, "done", "20260201-000000", status="failed")
-    ran(project, "cut-short", "20260101-000000")  # with --set: never `latest`
-    ran(project, "failed", "20260201-000000", status="failed")
-    point_latest(ran(project, "failed", "20260101-000000", "smoke"))
-    point_latest(ran(project, "smoked", "20260101-000000", "smoke"))
-    ran(project, "going", "20260201-000000", status="running")
-    ran(project, "served", "20260201-000000", status="stopped")
-    names = ["done", "cut-short", "failed", "smoked", "going", "served", "never"]
-    assert list(levels(project, names, history(project)).values()) == [
-        "done", "failed", "failed", "smoked", "running", "done", "new",
-    ]  # fmt: skip
-
-
-def test_deliverables_are_those_of_the_curriculum(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("runner.report.page.plan.shipped", lambda folder: tmp_path)
-    assert deliverables({}) == []
-    (tmp_path / "curriculum.yaml").write_text("deliverables:\n  1: {title: One, week: 3, proof: [a, b]}\n")
-    [goal] = deliverables({"a": "done", "b": "smoked"})
-    assert (goal.title, goal.week, goal.standing) == ("One", 3, "1 of 2 done, 1 smoked")
+def test_deliverables_are_those_of_the_curriculum(bench: Bench) -> None:
+    of = curriculum().deliverables[1]
+    trained(bench.project, of.proof[0])
+    level = levels(bench.project, of.proof)
+    assert level == {of.proof[0]: "done"} | dict.fromkeys(of.proof[1:], "new")
+    goals = deliverables(level)
+    assert [g.title for g in goals] == [d.title for d in curriculum().deliverables]
+    assert (goals[1].week, goals[1].count("done")) == (of.week, 1)
+    assert goals[0].standing == f"0 of {len(goals[0].of)} done"
 
 
 def test_lineage_goes_from_what_is_needed_to_what_needs_it() -> None:

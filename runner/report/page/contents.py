@@ -38,7 +38,7 @@ def contents(project: Project) -> Contents:
     chosen = _chosen(summaries)
     records = {s.place: run for s in chosen if (run := read_run(project.artifacts / s.place)) is not None}
     names = [project.recipe_name(file) for file in project.all_recipes()]
-    level = levels(project, names, summaries)
+    level = levels(project, names)
     needs = {s.recipe: _needs(records[s.place]) for s in chosen if s.place in records}
     # as written before smoke, where a recipe has both
     kinds = {s.recipe: s.kind for s in reversed(chosen)}

@@ -5,16 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
 
-from runner.facts.read import read_facts
-from runner.project import Project, shipped
-from runner.record import latest
-from runner.report.history import Summary
-
-# done: a finished run as written; smoked: the same pipeline, tiny
-Level = Literal["done", "running", "failed", "smoked", "new"]
-CURRICULUM = "curriculum.yaml"
+from runner.curriculum import curriculum
+from runner.project import Project
+from runner.report.standing import Level, standing
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,34 +31,16 @@ class Goal:
         return f"{done} of {all_of} done" + (f", {more} smoked" if more else "")
 
 
-def levels(project: Project, recipes: Sequence[str], summaries: Sequence[Summary]) -> dict[str, Level]:
-    """Of each recipe, by its runs; of one that never finished as written, how the newest such run ended. What `--set`
-    cut short has finished too and shows nothing: it never becomes `latest`."""
-    found: dict[str, Level] = dict.fromkeys(recipes, "new")
-    tried: set[str] = set()
-    for each in summaries:  # newest first
-        if each.recipe not in found:
-            continue
-        ended_well = each.status == "stopped" or (
-            each.status == "finished" and latest(project, each.recipe, each.profile) is not None
-        )
-        if each.profile == "full" and ended_well:
-            found[each.recipe] = "done"
-        elif found[each.recipe] != "done" and each.profile == "full" and each.recipe not in tried:
-            found[each.recipe] = "running" if each.status == "running" else "failed"
-        elif found[each.recipe] == "new" and ended_well:
-            found[each.recipe] = "smoked"
-        tried |= {each.recipe} if each.profile == "full" else set()
-    return found
+def levels(project: Project, recipes: Sequence[str]) -> dict[str, Level]:
+    """Of each recipe, from its runs."""
+    return {recipe: standing(project, recipe).level for recipe in recipes}
 
 
 def deliverables(level: Mapping[str, Level]) -> list[Goal]:
-    """As data/curriculum.yaml lists them, each with the recipes that prove it; none where there is no such file."""
-    file = shipped("data") / CURRICULUM
-    listed = read_facts(file).get("deliverables", {}) if file.is_file() else {}
+    """The plan's own, each with the recipes that prove it."""
     return [
-        Goal(given["title"], given.get("week"), tuple((name, level.get(name, "new")) for name in given["proof"]))
-        for _, given in sorted(listed.items())
+        Goal(d.title, d.week, tuple((name, level.get(name, "new")) for name in d.proof))
+        for d in curriculum().deliverables
     ]
 
 
