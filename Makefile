@@ -169,8 +169,8 @@ mutate: $(VENV)/.dev ## do the tests notice a changed rule? 300 of them; MUTATE=
 smoke-data: ## data/smoke from its generator
 	@$(PYTHON) runner/jobs/make_smoke_data.py data/smoke
 
-check: $(VENV)/.dev lint ## lint, types, import contracts, unit tests: minutes
-	@$(VENV)/bin/python -m pytest -m "not engine" -n 2
+check: $(VENV)/.dev lint ## lint, types, import contracts, the fast tests
+	@$(VENV)/bin/python -m pytest -m "not engine and not slow" -n 2
 
 lint: $(VENV)/.dev
 	@$(VENV)/bin/ruff check .

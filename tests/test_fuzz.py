@@ -7,7 +7,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from tests.conftest import ROOT
+
+pytestmark = pytest.mark.slow
 
 START = "import os, sys\nfrom pathlib import Path\nfrom tests import fuzz\nfolder = Path(sys.argv[1])\n"
 PROGRAM = """

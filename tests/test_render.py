@@ -130,6 +130,7 @@ def exactly(value: Any) -> str:
     return repr(value)
 
 
+@pytest.mark.slow
 def test_no_smoke_file_asks_for_the_network_or_a_gpu(everything: dict[tuple[str, str], dict[str, str]]) -> None:
     for (name, profile), files in everything.items():
         if resolved(name, profile).children or resolved(name, profile).kind == "compare":  # which loads no engine

@@ -53,6 +53,7 @@ def test_warnings_fail_only_when_strict(bench: Bench) -> None:
     assert bench.call("validate", "warned", "--strict").returncode == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", HOSTILE)
 def test_hostile_names_are_refused_everywhere(bench: Bench, name: str) -> None:
     bench.write("r")
@@ -127,6 +128,7 @@ def test_run_needs_what_it_needs(shipped_bench: Bench) -> None:
     assert not shipped_bench.project.artifacts.exists()
 
 
+@pytest.mark.slow
 def test_make_builds_from_the_graph(shipped_bench: Bench) -> None:
     root = shipped_bench.project.root
     (root / "graph.mk").write_text(shipped_bench.call("graph").stdout)
@@ -160,6 +162,7 @@ def test_a_bug_of_ours_is_no_traceback(bench: Bench) -> None:
     assert "ZeroDivisionError" in Path(report[1]).read_text()
 
 
+@pytest.mark.slow
 def test_the_core_imports_no_engine() -> None:
     code = (
         "import pkgutil, importlib, sys, runner\n"

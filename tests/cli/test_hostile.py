@@ -12,6 +12,8 @@ import pytest
 from tests.cli.conftest import Invoke, Said
 from tests.conftest import BODY, HEADER, ROOT, Bench
 
+pytestmark = pytest.mark.slow
+
 COMMANDS = (
     ("validate", "phase9/bad"),
     ("validate", "recipes/phase9/bad.yaml"),

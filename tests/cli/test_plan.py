@@ -119,6 +119,7 @@ def test_usage(bench: Bench, invoke: Invoke) -> None:
         assert err.startswith("error: ")
 
 
+@pytest.mark.slow
 def test_all_is_a_line_for_each_recipe(bench: Bench, invoke: Invoke) -> None:
     ship(bench)
     code, out, err = invoke("plan", "--all")
@@ -197,6 +198,7 @@ def test_fit_where_nothing_fits(bench: Bench, invoke: Invoke, tmp_path: Path) ->
     assert file.read_text() == HEADER + LARGE
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("arguments", [["phase4/dpo-13b"], ["--all"], ["phase4/dpo-13b", "--json"]])
 def test_it_starts_light(arguments: list[str]) -> None:
     script = (

@@ -160,6 +160,7 @@ def test_a_box_of_the_command_line_stands_in_for_an_unknown_one(bench: Bench, in
     assert out.startswith("fits: yes")
 
 
+@pytest.mark.slow
 def test_no_broken_recipe_is_a_bug_of_ours(bench: Bench) -> None:
     """Every broken recipe of the rules' own tests, with a model that is known: planned, or refused with a reason."""
     for name in ("base", "experts"):

@@ -116,6 +116,7 @@ def test_what_can_not_be_served(ours: Bench, name: str, code: str) -> None:
     assert [d.code for d in refused.value.diagnostics] == [code]
 
 
+@pytest.mark.slow
 def test_endpoints_are_no_part_of_what_make_builds(ours: Bench, invoke: Invoke) -> None:
     text = invoke("graph").out
     listed = next(line for line in text.splitlines() if line.startswith("RECIPES := ")).split()
@@ -196,6 +197,7 @@ def test_what_a_plan_takes_from_the_recipe(bench: Bench, invoke: Invoke) -> None
     assert four["settings"]["quantization"] == "awq"
 
 
+@pytest.mark.slow
 def test_every_endpoint_is_in_the_catalogue_of_plans(ours: Bench, invoke: Invoke) -> None:
     rows = plan_of(invoke("plan", "--all", "--json").out, "catalogue")["servings"]
     assert {row["model"] for row in rows} >= {"serve/llama-2-13b", "serve/from-run"}

@@ -17,6 +17,8 @@ from tests.cli.conftest import Invoke
 from tests.conftest import BODY, HEADER, ROOT, Bench
 from tests.planted import composed, more_keys, must_be_harmless, numbered, plant, rendered, run_by_hand
 
+pytestmark = pytest.mark.slow
+
 MARK = "planted"
 # at most 90 characters, which is what a sweep takes of its title
 PAYLOADS = {

@@ -5,7 +5,11 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pytest
+
 from tests.conftest import Bench
+
+pytestmark = pytest.mark.slow
 
 
 def test_a_missing_environment_is_told_with_what_builds_it(shipped_bench: Bench, tmp_path: Path) -> None:

@@ -31,6 +31,8 @@ from runner.engines.locks import parse
 from runner.engines.site import Site
 from runner.recipe.load import Refused
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).resolve().parents[2]
 CUDA_TORCH = "__version__ = '2.13.0+cu130'\nfrom typing import Optional\ncuda: Optional[str] = '13.0'\n"
 CPU_TORCH = CUDA_TORCH.replace("+cu130", "+cpu").replace("'13.0'", "None")

@@ -24,6 +24,8 @@ from bench.offline import engine_arguments  # noqa: E402
 from bench.prompts import clean_tokens, file_prompts, random_prompts  # noqa: E402
 from bench.saturation import saturate  # noqa: E402
 
+pytestmark = pytest.mark.slow
+
 TIMES = st.floats(1e-4, 1e3)
 REQUESTS = st.lists(
     st.builds(

@@ -17,6 +17,8 @@ import pytest
 
 from tests.jobs.supervised import JOBS, Endpoint, eventually, free_ports
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def endpoint(tmp_path: Path) -> Iterator[Endpoint]:

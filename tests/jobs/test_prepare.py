@@ -105,6 +105,7 @@ def test_docstrings_are_cut_from_their_module(tmp_path: Path) -> None:
     ast.parse(source)
 
 
+@pytest.mark.slow
 def test_every_module_of_the_library_gives_python_again() -> None:
     found = modules()
     assert len(found) > 100

@@ -9,6 +9,8 @@ import pytest
 
 from runner.jobs.quantize.recovery import of_tasks, of_text, sentence
 
+pytestmark = pytest.mark.slow
+
 
 def test_of_text_it_is_perplexity_before_over_after() -> None:
     before, after, tokens = [30.0, 50.0], [33.0, 52.0], [10, 20]

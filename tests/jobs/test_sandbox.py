@@ -11,6 +11,8 @@ from runner.jobs.evaluation import Problem, execute
 from runner.jobs.evaluation.execute import estimate, pass_at, run_programs
 from runner.launch.sandbox import no_sandbox
 
+pytestmark = pytest.mark.slow
+
 sandboxed = pytest.mark.skipif(no_sandbox() is not None, reason="this machine lets nobody have namespaces")
 
 RIGHT = ("def double(x):\n    return 2 * x", "assert double(2) == 4")

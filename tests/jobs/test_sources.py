@@ -16,6 +16,8 @@ from runner.jobs.trainer.settings import BadSettings, Settings, read_settings
 from runner.jobs.trainer.sources import labelled, pairs, texts
 from runner.jobs.trainer.splits import split_rows
 
+pytestmark = pytest.mark.slow
+
 
 def settings(**own: Any) -> Settings:
     return Settings(own, {})

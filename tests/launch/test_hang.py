@@ -13,6 +13,8 @@ from runner.launch.hang import FLOOR_S, STACKS, TIMES, silent_s
 from runner.launch.local import launch
 from tests.launch.test_local import script, with_mark
 
+pytestmark = pytest.mark.slow
+
 STUCK = """\
 import threading
 def waits_for_nobody():

@@ -16,6 +16,8 @@ from runner.launch.local import launch
 from runner.record import read_metrics
 from tests.conftest import ROOT
 
+pytestmark = pytest.mark.slow
+
 SLEEPER = "import time; time.sleep(120)"
 
 

@@ -35,6 +35,7 @@ def host(name: str, *sets: str, box: str | None = None) -> Store:
     return found
 
 
+@pytest.mark.slow
 def test_the_smoke_runs_of_every_recipe_within_a_quarter() -> None:
     """The table is of real runs on this project's two-core machine; the target is the issue's."""
     with (shipped("data") / "measured" / "cpu.csv").open(newline="") as stream:

@@ -253,6 +253,7 @@ VALUES = st.recursive(
 )
 
 
+@pytest.mark.slow
 @settings(max_examples=150, deadline=3000)
 @given(st.data())
 def test_any_value_of_any_key_is_accepted_or_refused(data: st.DataObject) -> None:

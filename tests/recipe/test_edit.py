@@ -110,6 +110,7 @@ def test_line_ends_stay() -> None:
     assert after.count("\r\n") == after.count("\n") == TEXT.count("\n") + 1
 
 
+@pytest.mark.slow
 def test_every_shipped_recipe_can_be_edited_without_moving_a_line() -> None:
     for file in Project(ROOT).all_recipes():
         text = file.read_text()

@@ -8,6 +8,8 @@ from runner.scaling.fit import Settings, fit
 from runner.scaling.types import LEVEL
 from tests.scaling.synthetic import CONSTANTS, runs
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.parametrize("law", ["chinchilla", "kaplan"])
 def test_intervals_hold_the_truth_in_95_of_100_seeds(law: str) -> None:
