@@ -47,7 +47,7 @@ class Peek:
 
 def data_files(path: Path) -> list[Path]:
     """The file at `path`, or the first few files of data in the folder there or in its `data`; none of other things."""
-    if path.is_dir():
+    if os.path.isdir(path):  # noqa: PTH112 - Path's raises on odd names
         found = [*_listed(path), *_listed(path / "data")]
         return sorted(found)[:_FILES]
     return [path] if os.path.lexists(path) else []

@@ -141,3 +141,8 @@ def test_damaged_parquet_is_refused_and_never_hangs(tmp_path: Path) -> None:
         found = peek(file)
         assert found.trouble or isinstance(found.columns, tuple)
         assert time.process_time() - start < 1
+
+
+@pytest.mark.parametrize("name", ["é" * 300, "a\x00b", "\udcff", "x/" * 3000])
+def test_a_name_that_no_file_can_have_names_none(name: str, tmp_path: Path) -> None:
+    assert data_files(tmp_path / name) == []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
@@ -59,7 +60,7 @@ def _local(root: Path, at: str, entry: dict[str, Any]) -> Local | None:
         if _leads_out(root, path):
             peeks.append(Peek(path, doubt=OUTSIDE))
             continue
-        if path.is_dir():
+        if os.path.isdir(path):  # noqa: PTH112 - Path's raises on odd names
             columns |= dict.fromkeys(saved_columns(path))
         for file in data_files(path):
             found = _peeked(file, *_state(file), entry.get("ds_type"))
