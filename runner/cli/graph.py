@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -85,13 +86,13 @@ def _sources(project: Project, doc: Document | None, profile: str) -> list[str]:
     kind = doc.keys.get("kind")
     if kind is not None and kind.value in kind_names():
         engine = engine_of(str(kind.value))
-        found |= set(template_folder(str(kind.value), engine).rglob("*.j2")) | set(shipped("templates").glob("_*.j2"))
-        found |= set((shipped("templates") / "_schedulers").rglob("*.j2"))
-        found |= set(jobs_dir().rglob("*.py"))
+        found |= _files(template_folder(str(kind.value), engine), "**/*.j2") | _files(shipped("templates"), "_*.j2")
+        found |= _files(shipped("templates") / "_schedulers", "**/*.j2")
+        found |= _files(jobs_dir(), "**/*.py")
         if (name := load_engine(engine).ENVIRONMENT) != OWN:
             found.add(lock_file(name))
     for folder in ("models", "boxes", *(["smoke"] if profile == "smoke" else [])):
-        found |= {p for p in (shipped("data") / folder).rglob("*") if p.is_file()}
+        found |= _files(shipped("data") / folder, "**/*")
     found |= set(_local_data(project, doc))
     if (lock := lock_path(doc.file)).is_file():
         found.add(lock)
@@ -120,6 +121,13 @@ def _written_out(project: Project, value: Any) -> Any:
     return [_written_out(project, below) for below in value] if isinstance(value, list) else value
 
 
+@cache
+def _files(folder: Path, pattern: str) -> frozenset[Path]:
+    """Most recipes are made from the same ones."""
+    return frozenset(path for path in folder.glob(pattern) if path.is_file())
+
+
+@cache
 def _relative(project: Project, path: Path) -> str:
     return os.path.relpath(path.resolve(), project.root)
 

@@ -6,6 +6,7 @@ import difflib
 import math
 import os
 import re
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -93,8 +94,7 @@ def printable(text: str, limit: int = 80) -> str:
 
 def load(file: Path, name: str) -> Document:
     """Read a recipe. Raises Refused with everything wrong about it as YAML (R001 to R003, R005)."""
-    text = _read(file)
-    return parse(text, str(file), name)
+    return _parsed(_read(file), str(file), name)
 
 
 def _read(file: Path) -> str:
@@ -116,6 +116,12 @@ def _read(file: Path) -> str:
         raise Refused(
             Diagnostic("R001", "the file is not UTF-8 text", Span(str(file), line, column), help="save it as UTF-8")
         ) from None
+
+
+@lru_cache(maxsize=256)
+def _parsed(text: str, file: str, name: str) -> Document:
+    """One recipe is the base, the parent and the need of others, and reading YAML is most of what a check takes."""
+    return parse(text, file, name)
 
 
 def parse(text: str, file: str, name: str) -> Document:
