@@ -12,7 +12,8 @@ from runner.cli import completing
 from runner.cli.common import profile_option
 from runner.diagnostics import Diagnostic, Span, shown_path
 from runner.project import Project, find_project, valid_name
-from runner.recipe.load import Refused, not_a_name
+from runner.recipe.load import Refused
+from runner.recipe.naming import not_a_name
 from runner.record import METRICS, runs
 from runner.report.sweep import POINTS, as_csv, columns, progress, rows
 

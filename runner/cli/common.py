@@ -21,7 +21,8 @@ from runner.recipe.check import check
 from runner.recipe.compose import PROFILES, compose
 from runner.recipe.document import Document
 from runner.recipe.graph import Library, check_needs
-from runner.recipe.load import Refused, find_recipe, not_a_name, printable
+from runner.recipe.load import Refused, printable
+from runner.recipe.naming import find_recipe, not_a_name
 from runner.recipe.profile import in_profile
 from runner.recipe.resolve import Recipe
 from runner.recipe.sweep import check_sweep, is_sweep

@@ -14,7 +14,8 @@ from runner.comparison.runs import run_around
 from runner.diagnostics import Diagnostic, Span
 from runner.project import Project, valid_name
 from runner.recipe.document import Node
-from runner.recipe.load import Refused, find_recipe
+from runner.recipe.load import Refused
+from runner.recipe.naming import find_recipe
 from runner.record import latest, read_run, runs
 
 CHANGED = "`--set`, or the recipe has changed since"

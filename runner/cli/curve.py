@@ -11,7 +11,8 @@ from runner.cli.common import profile_option
 from runner.diagnostics import Diagnostic, Span, shown_path
 from runner.project import Project, find_project
 from runner.recipe.compose import compose
-from runner.recipe.load import Refused, find_recipe
+from runner.recipe.load import Refused
+from runner.recipe.naming import find_recipe
 from runner.record import runs
 from runner.report.curves import Curve, curve_of, draw_curves
 

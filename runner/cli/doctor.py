@@ -26,7 +26,8 @@ from runner.recipe.box_file import FOLDER, box_text, unknown_gpu
 from runner.recipe.check import box_of
 from runner.recipe.compose import compose
 from runner.recipe.document import Document
-from runner.recipe.load import Refused, find_recipe
+from runner.recipe.load import Refused
+from runner.recipe.naming import find_recipe
 
 OK, MISSING, WARNING = "ok", "missing", "warning"
 # below this much memory and disk a smoke run or a first environment gets tight

@@ -6,7 +6,7 @@ import click
 
 from runner.cli.completing import codes
 from runner.explained import long_form, source_of, titles
-from runner.recipe.load import nearest_word
+from runner.recipe.naming import nearest_word
 
 
 @click.command()

@@ -10,7 +10,7 @@ from runner.cli import completing
 from runner.cli.common import open_recipe, profile_option, recipe_argument, refuse_existing, set_option, write_new
 from runner.cli.output import print_diagnostics
 from runner.diagnostics import shown_path
-from runner.recipe.load import find_recipe
+from runner.recipe.naming import find_recipe
 
 
 @click.command()

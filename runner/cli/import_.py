@@ -16,7 +16,8 @@ from runner.importing.read import read
 from runner.importing.types import Row
 from runner.project import Project, find_project, valid_name
 from runner.recipe.graph import Library
-from runner.recipe.load import Refused, not_a_name, parse, printable
+from runner.recipe.load import Refused, parse, printable
+from runner.recipe.naming import not_a_name
 
 STDOUT = "<recipe>"
 

@@ -10,7 +10,8 @@ from runner.cli.common import profile_option, recipe_argument
 from runner.diagnostics import Diagnostic, Span, shown_path
 from runner.launch.outcome import headline
 from runner.project import find_project
-from runner.recipe.load import Refused, find_recipe
+from runner.recipe.load import Refused
+from runner.recipe.naming import find_recipe
 from runner.record import latest, read_run
 
 

@@ -20,7 +20,8 @@ from runner.provenance.locked import lock_differences, resolve_pinned
 from runner.recipe.compose import PROFILES
 from runner.recipe.document import Document, dotted, make_node
 from runner.recipe.graph import Library
-from runner.recipe.load import Refused, find_recipe
+from runner.recipe.load import Refused
+from runner.recipe.naming import find_recipe
 from runner.recipe.resolve import Recipe
 
 

@@ -10,7 +10,8 @@ import click
 from runner.cli import completing
 from runner.diagnostics import Diagnostic, Span, shown_path
 from runner.project import find_project, valid_name
-from runner.recipe.load import Refused, find_recipe, load, not_a_name
+from runner.recipe.load import Refused, load
+from runner.recipe.naming import find_recipe, not_a_name
 
 # a key and its value, which may go on in lines that are indented
 _TITLE = re.compile(r"^title:.*(?:\n[ \t]+\S.*)*$", re.MULTILINE)

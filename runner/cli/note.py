@@ -11,7 +11,8 @@ from runner.cli.completing import papers
 from runner.curriculum import Curriculum, Paper, curriculum
 from runner.diagnostics import Diagnostic, Span, shown_path
 from runner.project import Project, find_project
-from runner.recipe.load import Refused, nearest_word, printable
+from runner.recipe.load import Refused, printable
+from runner.recipe.naming import nearest_word
 from runner.report.standing import standing
 
 FOLDER = "notes"

@@ -16,7 +16,8 @@ from runner.project import Project, find_project
 from runner.recipe.box_file import find_box
 from runner.recipe.check import DEFAULT_BOX
 from runner.recipe.graph import Library
-from runner.recipe.load import Refused, find_recipe
+from runner.recipe.load import Refused
+from runner.recipe.naming import find_recipe
 
 if TYPE_CHECKING:
     from runner.plan.types import Plan

@@ -30,7 +30,8 @@ from runner.recipe.artifacts import model_key
 from runner.recipe.box_file import find_box
 from runner.recipe.graph import Library
 from runner.recipe.kinds import serves
-from runner.recipe.load import Refused, find_recipe, printable
+from runner.recipe.load import Refused, printable
+from runner.recipe.naming import find_recipe
 from runner.recipe.resolve import Recipe
 from runner.record import latest
 from runner.report.any_plan import all_pages, all_to_json, page, to_json

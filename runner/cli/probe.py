@@ -20,7 +20,7 @@ from runner.plan.types import Plan
 from runner.project import find_project
 from runner.recipe.compose import compose
 from runner.recipe.kinds import kind_names, kind_schema
-from runner.recipe.load import find_recipe
+from runner.recipe.naming import find_recipe
 from runner.recipe.resolve import refuse_missing
 from runner.record import read_run
 

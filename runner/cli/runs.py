@@ -11,7 +11,7 @@ import click
 from runner.cli.output import counted
 from runner.project import Project, find_project
 from runner.recipe.compose import PROFILES
-from runner.recipe.load import find_recipe
+from runner.recipe.naming import find_recipe
 from runner.report.history import Summary, history
 from runner.report.runs_text import HEAD, as_data, columns, table
 

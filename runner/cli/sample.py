@@ -12,7 +12,8 @@ from runner.diagnostics import Diagnostic, Span
 from runner.engines.environment import OWN, ensure, environment
 from runner.launch.sample import sample, speaking
 from runner.project import find_project
-from runner.recipe.load import Refused, find_recipe
+from runner.recipe.load import Refused
+from runner.recipe.naming import find_recipe
 from runner.record import latest, read_run
 
 

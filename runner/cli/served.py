@@ -16,7 +16,8 @@ from runner.recipe.compose import compose
 from runner.recipe.document import Document
 from runner.recipe.graph import Library
 from runner.recipe.kinds import kind_names, serves
-from runner.recipe.load import Refused, find_recipe
+from runner.recipe.load import Refused
+from runner.recipe.naming import find_recipe
 from runner.recipe.resolve import Recipe
 from runner.recipe.rules.vllm.quantization import DROPPED
 

@@ -9,7 +9,8 @@ from runner.diagnostics import Diagnostic, Span
 from runner.launch import slurm
 from runner.launch.endpoints import Endpoint, endpoints, stop
 from runner.project import Project, find_project
-from runner.recipe.load import Refused, nearest_word
+from runner.recipe.load import Refused
+from runner.recipe.naming import nearest_word
 
 
 @click.command()

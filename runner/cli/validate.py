@@ -15,7 +15,8 @@ from runner.diagnostics import Diagnostic, sort_diagnostics
 from runner.project import find_project, lock_path
 from runner.recipe.compose import compose
 from runner.recipe.graph import Library, needs_of
-from runner.recipe.load import Refused, find_recipe
+from runner.recipe.load import Refused
+from runner.recipe.naming import find_recipe
 
 
 @click.command()

@@ -13,7 +13,8 @@ from runner.cli.output import wants_colour
 from runner.diagnostics import Diagnostic, Span
 from runner.project import Project, find_project, valid_name
 from runner.recipe.compose import PROFILES
-from runner.recipe.load import Refused, find_recipe, printable
+from runner.recipe.load import Refused, printable
+from runner.recipe.naming import find_recipe
 from runner.record import Run, read_run
 from runner.report.ink import Ink
 from runner.report.why import account_of, newest_failed, newest_of

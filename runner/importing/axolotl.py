@@ -20,7 +20,8 @@ from runner.importing.yaml11 import mended
 from runner.importing.zero import from_file, known_stage
 from runner.recipe.document import dotted, walk
 from runner.recipe.kinds import header_keys, refused_values
-from runner.recipe.load import Refused, nearest_word, parse, printable
+from runner.recipe.load import Refused, parse, printable
+from runner.recipe.naming import nearest_word
 
 NAME = "axolotl"
 # our own references may stand in a config that was exported by hand

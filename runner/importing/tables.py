@@ -11,7 +11,8 @@ import yaml
 from runner.diagnostics import Diagnostic
 from runner.importing.types import Draft
 from runner.project import shipped
-from runner.recipe.load import nearest_word, printable
+from runner.recipe.load import printable
+from runner.recipe.naming import nearest_word
 
 # one of transformers' keys that several tools take
 SHARED = "trainer"

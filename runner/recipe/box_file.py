@@ -15,7 +15,8 @@ from runner.facts.gpus import find_gpu
 from runner.gpus import Gpu
 from runner.machine import Machine
 from runner.recipe.document import Document
-from runner.recipe.load import Refused, load, nearest_word, printable
+from runner.recipe.load import Refused, load, printable
+from runner.recipe.naming import nearest_word
 
 FOLDER = "boxes"
 # what the driver keeps of a GPU's memory, where we don't know it from torch itself: 0.6 % of an H100, 3 % of a T4

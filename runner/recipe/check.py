@@ -15,7 +15,8 @@ from runner.facts.models import Model, find_model, from_config
 from runner.recipe.artifacts import model_key
 from runner.recipe.document import Document, Node, Path, dotted
 from runner.recipe.kinds import engine_of, former_keys, kind_names, kind_schema, refused_values
-from runner.recipe.load import MAX_TOLD, nearest_word, printable
+from runner.recipe.load import MAX_TOLD, printable
+from runner.recipe.naming import nearest_word
 from runner.recipe.rules import Facts, rules_for
 
 if TYPE_CHECKING:

@@ -12,7 +12,8 @@ from runner.diagnostics import Diagnostic, Span
 from runner.project import Project
 from runner.recipe.document import Document, Node, make_node, merge, parse_path
 from runner.recipe.kinds import kind_names, kind_schema
-from runner.recipe.load import Refused, find_recipe, load, nearest_word, parse, printable
+from runner.recipe.load import Refused, load, parse, printable
+from runner.recipe.naming import find_recipe, nearest_word
 
 PROFILES = ("full", "smoke")
 

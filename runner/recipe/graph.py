@@ -11,7 +11,8 @@ from runner.recipe.artifacts import REFERENCE, accepted, outputs_of, references
 from runner.recipe.compose import compose
 from runner.recipe.document import Document, Node, dotted
 from runner.recipe.kinds import kind_names, serves
-from runner.recipe.load import Refused, find_recipe, nearest_word, printable
+from runner.recipe.load import Refused, printable
+from runner.recipe.naming import find_recipe, nearest_word
 
 PLAIN_REFERENCES = ("${data}", "${project}")
 

@@ -96,7 +96,8 @@ def plan_cost(project: Project, name: str) -> Cost:
     from runner.plan.lenient import SENSELESS, open_any
     from runner.plan.reading import Unplannable
     from runner.recipe.graph import Library
-    from runner.recipe.load import Refused, find_recipe
+    from runner.recipe.load import Refused
+    from runner.recipe.naming import find_recipe
 
     def nothing_ran(recipe: str, profile: str) -> Path | None:
         return None

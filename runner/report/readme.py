@@ -15,7 +15,7 @@ from runner.plan.verdict import unfit
 from runner.project import Project, find_project, shipped
 from runner.recipe.compose import compose
 from runner.recipe.graph import Library
-from runner.recipe.load import find_recipe
+from runner.recipe.naming import find_recipe
 from runner.recipe.resolve import Recipe, resolve
 from runner.render import render
 from runner.report import faults

@@ -11,7 +11,8 @@ from pathlib import Path
 import numpy as np
 
 from runner.diagnostics import Diagnostic, Span
-from runner.recipe.load import Refused, nearest_word, printable
+from runner.recipe.load import Refused, printable
+from runner.recipe.naming import nearest_word
 from runner.scaling.points import FLOPS_PER_TOKEN, Points
 
 LARGEST_BYTES = 64 * 2**20

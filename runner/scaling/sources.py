@@ -11,7 +11,8 @@ import numpy as np
 
 from runner.diagnostics import Diagnostic, Span
 from runner.project import Project, valid_name
-from runner.recipe.load import Refused, nearest_word, printable
+from runner.recipe.load import Refused, printable
+from runner.recipe.naming import nearest_word
 from runner.record import RECORD, latest, read_run
 from runner.scaling.points import FLOPS_PER_TOKEN, Points, joined
 from runner.scaling.read_csv import read_csv

@@ -12,7 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from runner.project import Project, valid_name
-from runner.recipe.load import MAX_BYTES, Refused, find_recipe, load, parse
+from runner.recipe.load import MAX_BYTES, Refused, load, parse
+from runner.recipe.naming import find_recipe
 
 
 def refusal(text: str) -> tuple[str, int]:

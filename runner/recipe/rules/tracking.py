@@ -7,7 +7,8 @@ from collections.abc import Iterator
 
 from runner.diagnostics import Diagnostic
 from runner.recipe.document import walk
-from runner.recipe.load import nearest_word, printable
+from runner.recipe.load import printable
+from runner.recipe.naming import nearest_word
 from runner.recipe.rules import Facts, rule
 
 # tracker -> the keys that switch it on, as Axolotl reads them (utils/{wandb,mlflow,trackio,comet}_.py)

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from runner.diagnostics import Diagnostic
-from runner.recipe.load import nearest_word, printable
+from runner.recipe.load import printable
+from runner.recipe.naming import nearest_word
 from runner.recipe.rules import Facts, rule
 from runner.recipe.rules.axolotl.local_data import TOKENIZED, Local, local_data
 

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 from runner.diagnostics import Diagnostic
 from runner.recipe.kinds import kind_schema
-from runner.recipe.load import nearest_word, printable
+from runner.recipe.load import printable
+from runner.recipe.naming import nearest_word
 from runner.recipe.rules import Facts, rule
 
 _INTEGRATIONS = "axolotl.integrations."

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from runner.diagnostics import Diagnostic
-from runner.recipe.load import nearest_word, printable
+from runner.recipe.load import printable
+from runner.recipe.naming import nearest_word
 from runner.recipe.rules import Facts, rule
 from runner.recipe.rules.axolotl.names import LOSSES
 

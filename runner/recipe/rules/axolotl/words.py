@@ -6,7 +6,8 @@ import re
 from collections.abc import Iterator
 
 from runner.diagnostics import Diagnostic
-from runner.recipe.load import nearest_word, printable
+from runner.recipe.load import printable
+from runner.recipe.naming import nearest_word
 from runner.recipe.rules import Facts, rule
 
 # key -> the words it takes

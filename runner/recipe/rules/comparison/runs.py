@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterator
 
 from runner.diagnostics import Diagnostic
-from runner.recipe.load import nearest_word
+from runner.recipe.naming import nearest_word
 from runner.recipe.rules import Facts, rule
 
 

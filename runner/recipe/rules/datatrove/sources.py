@@ -9,7 +9,8 @@ from pathlib import Path
 
 from runner.diagnostics import Diagnostic
 from runner.project import shipped
-from runner.recipe.load import nearest_word, printable
+from runner.recipe.load import printable
+from runner.recipe.naming import nearest_word
 from runner.recipe.rules import Facts, rule
 
 STDLIB = "stdlib"

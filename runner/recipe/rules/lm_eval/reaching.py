@@ -8,7 +8,8 @@ from runner.diagnostics import Diagnostic
 from runner.recipe.artifacts import REFERENCE
 from runner.recipe.kinds import kind_names, kind_schema
 from runner.recipe.lm_eval_tasks import LIKELIHOODS
-from runner.recipe.load import nearest_word, printable
+from runner.recipe.load import printable
+from runner.recipe.naming import nearest_word
 from runner.recipe.rules import Facts, rule
 from runner.recipe.rules.lm_eval.tasks import named
 

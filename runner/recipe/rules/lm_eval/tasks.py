@@ -9,8 +9,9 @@ from pathlib import Path
 from runner.diagnostics import Diagnostic
 from runner.project import shipped
 from runner.recipe.lm_eval_tasks import Task, known_tasks, spelt_out, task_sets
-from runner.recipe.load import nearest_word, printable
+from runner.recipe.load import printable
 from runner.recipe.local_tasks import find_task, task_files, tasks_in, text_of
+from runner.recipe.naming import nearest_word
 from runner.recipe.rules import Facts, rule
 
 ALLOWED = "execute_code"

@@ -8,7 +8,8 @@ from pathlib import Path
 from runner.diagnostics import Diagnostic
 from runner.facts.models import find_model
 from runner.recipe.kinds import kind_schema, servers_in
-from runner.recipe.load import nearest_word, printable
+from runner.recipe.load import printable
+from runner.recipe.naming import nearest_word
 from runner.recipe.rules import Facts, rule
 from runner.recipe.rules.rag.passages import value
 

@@ -8,8 +8,9 @@ from typing import Any
 
 from runner.diagnostics import Diagnostic
 from runner.facts.families import ANY_OTHER, families
-from runner.recipe.load import nearest_word, printable
+from runner.recipe.load import printable
 from runner.recipe.model_code import classes_of, code_file, read_code
+from runner.recipe.naming import nearest_word
 from runner.recipe.rules import Facts, rule
 
 _DOCS = "https://huggingface.co/docs/transformers/custom_models"

@@ -11,7 +11,8 @@ from runner.diagnostics import Diagnostic
 from runner.facts.models import find_model
 from runner.recipe.document import Node
 from runner.recipe.kinds import header_keys, kind_names, kind_schema
-from runner.recipe.load import nearest_word, printable
+from runner.recipe.load import printable
+from runner.recipe.naming import nearest_word
 from runner.recipe.rules import Facts, rule, rules_for
 
 BENCH = "https://docs.vllm.ai/en/stable/cli/bench/serve/"
