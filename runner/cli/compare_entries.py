@@ -13,6 +13,7 @@ from runner.comparison.compare import Entry
 from runner.comparison.runs import run_around
 from runner.diagnostics import Diagnostic, Span
 from runner.project import Project, valid_name
+from runner.provenance.find import recipe_and_profile
 from runner.recipe.document import Node
 from runner.recipe.load import Refused
 from runner.recipe.naming import find_recipe
@@ -39,6 +40,7 @@ def _place(project: Project, given: str, profile: str) -> Path:
             return folder
     if Path(given).is_dir():
         return Path(given)  # reading it says that it is none
+    given, profile = recipe_and_profile(given, profile)
     name = project.recipe_name(find_recipe(project, given)) if valid_name(given) or Path(given).is_file() else given
     known = valid_name(name)
     tried = runs(project, name, profile) if known else []

@@ -12,6 +12,7 @@ import click
 from runner.cli.output import wants_colour
 from runner.diagnostics import Diagnostic, Span
 from runner.project import Project, find_project, valid_name
+from runner.provenance.find import recipe_and_profile
 from runner.recipe.compose import PROFILES
 from runner.recipe.load import Refused, printable
 from runner.recipe.naming import find_recipe
@@ -53,10 +54,11 @@ def _chosen(project: Project, given: str | None, profile: str | None) -> Run:
             help = "name a folder that a run has left, artifacts/RECIPE/PROFILE/TIME, or a recipe"
             raise _refused("R441", f"there is no run in `{printable(given)}`", help)
         return run
-    name = given.removesuffix("/")
+    name, chosen = recipe_and_profile(given, profile or "")
+    profile = chosen or None
     found = newest_of(project, name, profile) if valid_name(name) else None  # a sweep's child has no recipe of its own
     if found is None:
-        name = project.recipe_name(find_recipe(project, given))
+        name = project.recipe_name(find_recipe(project, name))
         found = newest_of(project, name, profile)
     if found is None:
         where = f" in profile `{profile}`" if profile else ""

@@ -169,8 +169,17 @@ def settings_table(runs: Sequence[Compared]) -> Table:
     header = [
         {"box": e.record.get("box"), "kind": e.record.get("kind"), "profile": e.record.get("profile")} for e in runs
     ]
-    flat = [dict(flattened({**head, **e.part("values")})) for head, e in zip(header, runs, strict=True)]
+    flat = [_placed(e, dict(flattened({**head, **e.part("values")}))) for head, e in zip(header, runs, strict=True)]
     return _differing(runs, flat, "key", lambda each, key: each.origins.get(key.split(".")[0].split("[")[0], ""))
+
+
+def _placed(each: Compared, values: Mapping[str, Any]) -> dict[str, Any]:
+    """Paths from their project on: where a clone lies makes no difference, and leaves no room for what does."""
+    project = f"{each.part('places').get('project', '')}/"
+    return {
+        key: value.removeprefix(project) if isinstance(value, str) and len(project) > 1 else value
+        for key, value in values.items()
+    }
 
 
 def environment_table(runs: Sequence[Compared]) -> Table:

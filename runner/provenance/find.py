@@ -21,7 +21,7 @@ def find_run(project: Project, given: str, profile: str = "full") -> Run:
             raise Refused(
                 Diagnostic("R454", f"the record of `{printable(given)}` can't be read", Span(str(place / RECORD)))
             )
-    recipe, chosen = _recipe_and_profile(given, profile)
+    recipe, chosen = recipe_and_profile(given, profile)
     newest = latest(project, recipe, chosen) if "\x00" not in given else None
     if newest is not None and (run := read_run(newest)) is not None:
         return run
@@ -45,7 +45,8 @@ def _places(project: Project, given: str) -> list[Path]:
     return [Path(given), project.artifacts / given]
 
 
-def _recipe_and_profile(given: str, profile: str) -> tuple[str, str]:
+def recipe_and_profile(given: str, profile: str) -> tuple[str, str]:
+    """`phase4/dpo-13b/smoke` is a recipe's name with a profile, which goes before `profile`."""
     name = given.strip("/").removeprefix("recipes/").removeprefix("artifacts/").removesuffix(".yaml")
     head, _, last = name.rpartition("/")
     return (head, last) if head and last in PROFILES else (name, profile)

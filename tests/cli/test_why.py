@@ -243,3 +243,14 @@ def test_many_runs_are_found_fast(bench: Bench, invoke: Invoke) -> None:
     deep.mkdir(parents=True)
     (deep / "run.json").write_text("{}")
     assert "OddError: last" in invoke("why").out
+
+
+def test_a_recipe_is_named_with_its_profile_here_and_in_compare(bench: Bench, invoke: Invoke) -> None:
+    bench.write("r", HEADER + BODY)
+    leave(bench, id="20260102-030405", status="finished", profile="smoke", values={"base_model": "x"})
+    leave(bench, id="20260103-030405", profile="full", values={"base_model": "y"})
+    assert "r (smoke) finished" in invoke("why", "r/smoke").out
+    assert "r (full) failed" in invoke("why", "r/full", "--profile", "smoke").out
+    said = invoke("compare", "r/smoke", "r/full")
+    assert said.code == 0
+    assert "base_model" in said.out
