@@ -29,8 +29,8 @@ OUTPUT_PIPELINES = {
 # how a model came from its base: one of the hub's four relations
 RELATIONS = {"adapter": "adapter", "quantized-model": "quantized"}
 _BASES = ("base_model", "model")
-# what an evaluation measured, less how long it took
-_METRIC = re.compile(r"eval_(?!runtime|samples_per_second|steps_per_second|model_preparation_time)\w+")
+# what an evaluation measured, less how long it took and how much it read
+_METRIC = re.compile(r"eval_(?!runtime|samples_per_second|steps_per_second|model_preparation_time|num_tokens)\w+")
 
 
 def metadata(run: Run, output: dict[str, Any]) -> dict[str, Any]:
