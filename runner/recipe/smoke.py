@@ -245,9 +245,9 @@ def shrink(config: dict[str, Any], limits: dict[str, Any]) -> dict[str, Any]:
             small[key] = min(small[key], cap)
     if isinstance(heads, int) and isinstance(groups, int) and heads and groups:
         small["num_key_value_heads"] = small["num_attention_heads"] if groups == heads else 2
-    experts = small.get("num_local_experts") or small.get("num_experts")
-    if experts and "num_experts_per_tok" in small:
-        small["num_experts_per_tok"] = min(small["num_experts_per_tok"], max(1, experts // 2))
+    experts, chosen = small.get("num_local_experts") or small.get("num_experts"), small.get("num_experts_per_tok")
+    if isinstance(experts, int) and isinstance(chosen, int) and experts:
+        small["num_experts_per_tok"] = min(chosen, max(1, experts // 2))
     # what a model that sees is put together from
     small.update(
         {k: shrink(small[k], limits) for k in ("text_config", "vision_config") if isinstance(small.get(k), dict)}

@@ -62,6 +62,7 @@ LATER = {
     "R476": "a secret in a file is a question of trust",
     "R502": "a secret in a file is a question of trust",
     "R503": "pickled data are a question of trust",
+    "R874": "sizes are checked when the model is made",
     "R870": "the plugin imports its library when the model is loaded",
     "R871": "code from a repository is a question of trust",
     "R841": "code that is imported is a question of trust",
