@@ -116,17 +116,22 @@ def hub_cache() -> Path:
     return Path(chosen).expanduser()
 
 
-def _cached_config(name: str) -> dict[str, Any] | None:
-    """The config of a model that was downloaded before: of the revision `main` if that was, or else the newest."""
+def cached_snapshots(name: str, file: str = "") -> list[Path]:
+    """Folders of a repository's revisions that were downloaded before and have `file`: by its age, oldest first, and
+    the revision `main` after all others."""
     folder = hub_cache() / f"models--{name.replace('/', '--')}"
     try:
         revision = (folder / "refs" / "main").read_text().strip()
     except (OSError, ValueError):
         revision = ""
     try:
-        files = sorted(
-            (folder / "snapshots").glob("*/config.json"), key=lambda f: (f.parent.name == revision, f.stat().st_mtime)
-        )
+        found = [each for each in (folder / "snapshots").iterdir() if (each / file).exists()]
+        return sorted(found, key=lambda each: (each.name == revision, (each / file).stat().st_mtime))
     except (OSError, ValueError):
-        return None
+        return []
+
+
+def _cached_config(name: str) -> dict[str, Any] | None:
+    """The config of a model that was downloaded before: of the revision `main` if that was, or else the newest."""
+    files = [folder / "config.json" for folder in cached_snapshots(name, "config.json")]
     return next((config for file in reversed(files) if (config := _read_config(file)) is not None), None)

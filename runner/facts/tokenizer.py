@@ -12,7 +12,7 @@ from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
-from runner.facts.models import hub_cache
+from runner.facts.models import cached_snapshots
 
 _CONFIG, _TEMPLATE = "tokenizer_config.json", "chat_template.jinja"
 # where the tokens themselves stand, the first that there is: of `tokenizers`, of SentencePiece, and of GPT-2 once
@@ -77,28 +77,14 @@ def find_tokenizer(name: str, root: Path | None = None) -> Tokenizer | None:
     without the network."""
     if not name or "\x00" in name or len(name) > 1024 or name.startswith("${"):
         return None
-    for folder in (Path(root or Path.cwd()) / name, _cached(name)):
-        if folder is not None and any(_there(folder / file) for file in (_CONFIG, *_VOCABULARIES[:2])):
+    for folder in (Path(root or Path.cwd()) / name, *cached_snapshots(name)[-1:]):
+        if any(_there(folder / file) for file in (_CONFIG, *_VOCABULARIES[:2])):
             return Tokenizer(name, folder, _json(folder / _CONFIG))
     return None
 
 
 def _there(file: Path) -> bool:
     return os.path.isfile(file)  # noqa: PTH113 - Path's raises on odd names
-
-
-def _cached(name: str) -> Path | None:
-    """The snapshot of the revision `main` if there is one, or else the newest."""
-    folder = hub_cache() / f"models--{name.replace('/', '--')}"
-    try:
-        revision = (folder / "refs" / "main").read_text().strip()
-    except (OSError, ValueError):
-        revision = ""
-    try:
-        found = sorted((folder / "snapshots").iterdir(), key=lambda f: (f.name == revision, f.stat().st_mtime))
-    except (OSError, ValueError):
-        return None
-    return found[-1] if found else None
 
 
 def _bytes(file: Path) -> bytes | None:

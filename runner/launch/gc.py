@@ -16,6 +16,8 @@ from typing import Any
 from runner.diagnostics import Diagnostic, Span
 from runner.launch.endpoints import endpoints
 from runner.launch.local import marked
+from runner.launch.reproduce import PLACE as REPRODUCED
+from runner.launch.supervise import PROBES
 from runner.project import Project, lock_path
 from runner.provenance.lineage import ancestors
 from runner.provenance.lock import read_lock
@@ -29,7 +31,7 @@ PIN = "keep"
 TRASH = ".trash"
 _CHECKPOINT = re.compile(r"checkpoint-\d+|global_step\d+")
 # other folders below artifacts/ that hold runs
-_PLACES = (".reproduced", ".probes")
+_PLACES = (REPRODUCED, PROBES)
 # a run that says it runs, and has neither a lock nor a process here, may run on another machine
 QUIET = timedelta(days=1)
 

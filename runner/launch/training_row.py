@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from runner.engines import jobs_dir
 from runner.engines.environment import Environment
+from runner.launch.question import OFFLINE, ask_program, last_word
 from runner.launch.validators import capabilities
 from runner.recipe.load import printable
 from runner.recipe.resolve import Recipe
@@ -91,45 +91,23 @@ def training_row(env: Environment, recipe: Recipe, files: Mapping[str, str], row
         said, told = _ask(env, recipe, folder, ["-m", "training_row", "request.json"])
     answer = next((line for line in reversed(said.splitlines()) if line.startswith(_ANSWER)), None)
     if answer is None:
-        raise NoRow("engine", _last_word(told))
+        raise NoRow("engine", last_word(told, 400) or "it said nothing")
     return _read(json.loads(answer.removeprefix(_ANSWER)))
 
 
 def _ask(env: Environment, recipe: Recipe, folder: Path, argv: list[str]) -> tuple[str, str]:
     """stdout and stderr. Raises NoRow where it fails or takes too long."""
-    offline = {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1"} if recipe.profile == "smoke" else {}
+    offline = OFFLINE if recipe.profile == "smoke" else {}
     try:
-        done = subprocess.run(
-            [str(env.python), *argv],
-            cwd=folder,
-            env={**os.environ, **_QUIET, **offline, "PYTHONPATH": f"{jobs_dir()}{os.pathsep}{folder}"},
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            errors="replace",
-            timeout=TIMEOUT_S,
-            check=False,
-        )
+        done = ask_program(env, argv, folder, {**_VARIABLES, **offline, "PYTHONPATH": str(folder)}, TIMEOUT_S)
     except subprocess.TimeoutExpired:
         raise NoRow("engine", f"no answer within {TIMEOUT_S // 60} minutes") from None
     if done.returncode:
-        raise NoRow("engine", _last_word(done.stderr) or f"exit code {done.returncode}")
+        raise NoRow("engine", last_word(done.stderr, 400) or "it said nothing")
     return done.stdout, done.stderr
 
 
-_QUIET = {
-    "AXOLOTL_DO_NOT_TRACK": "1",
-    "DO_NOT_TRACK": "1",
-    "CUDA_VISIBLE_DEVICES": "",
-    "TOKENIZERS_PARALLELISM": "false",
-    "PYTHONDONTWRITEBYTECODE": "1",
-    "HF_DATASETS_DISABLE_PROGRESS_BARS": "1",
-}
-
-
-def _last_word(said: str) -> str:
-    lines = [line.strip() for line in said.splitlines() if line.strip()]
-    return printable(lines[-1], 400) if lines else "it said nothing"
+_VARIABLES = {"TOKENIZERS_PARALLELISM": "false", "HF_DATASETS_DISABLE_PROGRESS_BARS": "1"}
 
 
 def _read(answer: dict[str, Any]) -> TrainingRow:

@@ -6,7 +6,6 @@ Each validator is started once for all recipes, since its imports take seconds.
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -14,10 +13,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from runner.engines import deepspeed_pipeline, jobs_dir
+from runner.engines import deepspeed_pipeline
 from runner.engines.axolotl import ranks
 from runner.engines.environment import Environment
 from runner.facts.boxes import Box
+from runner.launch.question import OFFLINE, ask_program, last_word
 from runner.recipe.load import printable
 from runner.recipe.resolve import Recipe
 
@@ -139,42 +139,18 @@ def ask(validator: str, env: Environment, bodies: Sequence[Mapping[str, Any]]) -
         file = Path(folder) / "cases.json"
         file.write_text(json.dumps([{"name": str(i), **body} for i, body in enumerate(bodies)]))
         try:
-            done = subprocess.run(
-                [str(env.python), "-m", f"accept.{validator}", str(file)],
-                cwd=folder,
-                env={**os.environ, **_QUIET, "PYTHONPATH": str(jobs_dir())},
-                stdin=subprocess.DEVNULL,
-                capture_output=True,
-                text=True,
-                errors="replace",
-                timeout=TIMEOUT_S,
-                check=False,
-            )
+            done = ask_program(env, ["-m", f"accept.{validator}", str(file)], Path(folder), _VARIABLES, TIMEOUT_S)
         except subprocess.TimeoutExpired:
             raise Unanswered(f"no answer within {TIMEOUT_S} s") from None
     rows = [json.loads(line.removeprefix(_ANSWER)) for line in done.stdout.splitlines() if line.startswith(_ANSWER)]
     if len(rows) < len(bodies):
-        raise Unanswered(_last_word(done.stderr) or f"it ended with exit code {done.returncode}")
+        raise Unanswered(last_word(done.stderr, 300) or f"it ended with exit code {done.returncode}")
     return [_answer(row) for row in rows]
 
 
-_QUIET = {
-    "HF_HUB_OFFLINE": "1",
-    "TRANSFORMERS_OFFLINE": "1",
-    "AXOLOTL_DO_NOT_TRACK": "1",
-    "DO_NOT_TRACK": "1",
-    "VLLM_NO_USAGE_STATS": "1",
-    "CUDA_VISIBLE_DEVICES": "",
-    "OMP_NUM_THREADS": "1",
-    "PYTHONDONTWRITEBYTECODE": "1",
-}
+_VARIABLES = {**OFFLINE, "VLLM_NO_USAGE_STATS": "1", "OMP_NUM_THREADS": "1"}
 
 
 def _answer(row: Mapping[str, Any]) -> Answer:
     problems = (Problem(p["by"], printable(p["said"], 600), tuple(p["keys"]), p["dropped"]) for p in row["problems"])
     return Answer(tuple(problems), tuple(row["assumed"]))
-
-
-def _last_word(said: str) -> str:
-    lines = [line.strip() for line in said.splitlines() if line.strip()]
-    return printable(lines[-1], 300) if lines else ""

@@ -28,6 +28,19 @@ def chromium() -> Iterator[Browser]:
         browser.close()
 
 
+def grave(page: Any) -> list[str]:
+    """What axe-core finds serious on a page, each with where it is."""
+    from axe_playwright_python.sync_playwright import Axe
+
+    found: list[dict[str, Any]] = Axe().run(page).response["violations"]
+    return [
+        f"{each['impact']} {each['id']}: {node['html'][:120]}"
+        for each in found
+        if each["impact"] in GRAVE
+        for node in each["nodes"]
+    ]
+
+
 class Reader:
     """A person before the page. `asked` are the addresses that the browser fetched, `errors` what its console said."""
 
@@ -101,16 +114,7 @@ class Reader:
         )
 
     def axe(self) -> list[str]:
-        """What is grave, each with where it is."""
-        from axe_playwright_python.sync_playwright import Axe
-
-        found: list[dict[str, Any]] = Axe().run(self.page).response["violations"]
-        return [
-            f"{each['impact']} {each['id']}: {node['html'][:120]}"
-            for each in found
-            if each["impact"] in GRAVE
-            for node in each["nodes"]
-        ]
+        return grave(self.page)
 
     def close(self) -> None:
         self.context.close()

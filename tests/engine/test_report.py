@@ -20,7 +20,7 @@ from playwright.sync_api import Browser, BrowserContext, Page, expect
 
 from runner.record import RECORD, write_json
 from tests.engine.conftest import RUNNER, Smoke
-from tests.engine.rag_browser import GRAVE, WIDTHS, chromium, needs_chromium
+from tests.engine.rag_browser import WIDTHS, chromium, grave, needs_chromium
 
 SECTIONS = (
     "plan", "runs", "curves", "predicted", "compared", "scaling", "evaluations", "quantization", "benchmarks",
@@ -111,15 +111,7 @@ class Shown:
         self.page.goto(url)
 
     def axe(self) -> list[str]:
-        from axe_playwright_python.sync_playwright import Axe
-
-        found: list[dict[str, Any]] = Axe().run(self.page).response["violations"]
-        return [
-            f"{each['impact']} {each['id']}: {node['html'][:120]}"
-            for each in found
-            if each["impact"] in GRAVE
-            for node in each["nodes"]
-        ]
+        return grave(self.page)
 
     def first(self, table: str) -> str:
         return self.page.locator(f"{table} tbody tr:not([hidden])").first.inner_text()
