@@ -38,10 +38,18 @@ def family(pid: int) -> list[int]:
     """The process and all below it, whatever sessions they opened."""
     found = [pid]
     for each in found:  # grows while it is read
-        for file in Path(f"/proc/{each}/task").glob("*/children"):
+        for thread in _threads(each):
             with suppress(OSError):
-                found += map(int, file.read_text().split())
+                found += map(int, Path(f"/proc/{each}/task/{thread}/children").read_text().split())
     return found
+
+
+def _threads(pid: int) -> list[str]:
+    """None once it is gone: a process may end between any two looks at it, and with it the folder that is listed."""
+    try:
+        return [entry.name for entry in Path(f"/proc/{pid}/task").iterdir()]
+    except OSError:
+        return []
 
 
 def held_bytes(pid: int) -> int:

@@ -143,14 +143,17 @@ def execute(
             by = Attendance(watch, tell, locks, child=prepared.child, follow=follow)
             return _execute(project, recipe, prepared, predicted or {}, by)
     except OSError as error:
-        raise Refused(
-            Diagnostic(
-                "R412",
-                f"can't write to the artifacts folder: {error.strerror or error}",
-                Span(str(error.filename or folder)),
-                help="check its permissions and the free space on its disk",
-            )
-        ) from None
+        raise Refused(_not_written(error, project, folder)) from None
+
+
+def _not_written(error: OSError, project: Project, folder: Path) -> Diagnostic:
+    """Nearly always the artifacts folder, so its disk or permissions; what is elsewhere is named as what it is."""
+    place, said = str(error.filename or folder), error.strerror or str(error)
+    if Path(place).is_relative_to(project.artifacts):
+        message, mend = "can't write to the artifacts folder", "check its permissions and the free space on its disk"
+    else:
+        message, mend = "the run could not go on", "the same command goes on from the newest checkpoint"
+    return Diagnostic("R412", f"{message}: {said}", Span(place), help=mend)
 
 
 def _execute(

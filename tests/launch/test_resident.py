@@ -35,6 +35,17 @@ def test_a_family_is_all_that_a_process_started(tmp_path: Path) -> None:
     assert held_bytes(shell.pid) == 0
 
 
+def test_what_ends_while_it_is_looked_at_is_left_out() -> None:
+    """Found in a CI: a process ended between two looks, and its run with it."""
+    shell = subprocess.Popen(["bash", "-c", "while :; do /bin/true & /bin/true; done"], start_new_session=True)
+    try:
+        seen = [family(shell.pid) for _ in range(5000)]
+    finally:
+        os.killpg(shell.pid, 9)
+        shell.wait()
+    assert max(map(len, seen)) > 1
+
+
 def test_the_most_of_each_part_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     held = iter([5, 9, 7, 3])
     monkeypatch.setattr(resident, "family", lambda pid: [pid])
