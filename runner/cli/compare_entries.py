@@ -11,13 +11,11 @@ from runner.cli.common import open_recipe
 from runner.cli.show import origin
 from runner.comparison.compare import Entry
 from runner.comparison.runs import run_around
-from runner.diagnostics import Diagnostic, Span
 from runner.project import Project, valid_name
-from runner.provenance.find import recipe_and_profile
+from runner.provenance.find import find_run
 from runner.recipe.document import Node
 from runner.recipe.load import Refused
-from runner.recipe.naming import find_recipe
-from runner.record import latest, read_run, runs
+from runner.record import read_run
 
 CHANGED = "`--set`, or the recipe has changed since"
 
@@ -40,21 +38,7 @@ def _place(project: Project, given: str, profile: str) -> Path:
             return folder
     if Path(given).is_dir():
         return Path(given)  # reading it says that it is none
-    given, profile = recipe_and_profile(given, profile)
-    name = project.recipe_name(find_recipe(project, given)) if valid_name(given) or Path(given).is_file() else given
-    known = valid_name(name)
-    tried = runs(project, name, profile) if known else []
-    newest = (latest(project, name, profile) if known else None) or next((run.path for run in tried), None)
-    if newest is None:
-        raise Refused(
-            Diagnostic(
-                "R410",
-                f"`{name}` has not run in profile `{profile}` yet",
-                Span("<command line>"),
-                help=f"`make recipe R={name}` runs it, or name a run's folder",
-            )
-        )
-    return newest
+    return find_run(project, given, profile).path
 
 
 def _results(folder: Path) -> Path | None:

@@ -7,10 +7,10 @@ import json
 import click
 
 from runner.cli.common import profile_option, recipe_argument
-from runner.diagnostics import Diagnostic, Span, shown_path
+from runner.diagnostics import shown_path
 from runner.launch.outcome import headline
 from runner.project import find_project
-from runner.recipe.load import Refused
+from runner.provenance.find import has_not_run
 from runner.recipe.naming import find_recipe
 from runner.record import latest, read_run
 
@@ -26,14 +26,7 @@ def command(recipe: str, profile: str, as_json: bool) -> None:
     path = latest(project, name, profile)
     run = read_run(path) if path else None
     if run is None:
-        raise Refused(
-            Diagnostic(
-                "R410",
-                f"`{name}` has not run in profile `{profile}` yet",
-                Span("<command line>"),
-                help=f"make recipe R={name} PROFILE={profile}",
-            )
-        )
+        raise has_not_run(name, profile)
     if as_json:
         click.echo(json.dumps(run.record, indent=1))
         return

@@ -5,18 +5,16 @@ from __future__ import annotations
 import json
 import shutil
 import sys
-from pathlib import Path
 
 import click
 
 from runner.cli.output import wants_colour
 from runner.diagnostics import Diagnostic, Span
-from runner.project import Project, find_project, valid_name
-from runner.provenance.find import recipe_and_profile
+from runner.project import Project, find_project
+from runner.provenance.find import folder_of, has_not_run, recipe_of, run_in
 from runner.recipe.compose import PROFILES
-from runner.recipe.load import Refused, printable
-from runner.recipe.naming import find_recipe
-from runner.record import Run, read_run
+from runner.recipe.load import Refused
+from runner.record import Run
 from runner.report.ink import Ink
 from runner.report.why import account_of, newest_failed, newest_of
 from runner.report.why_text import page, to_json
@@ -41,30 +39,18 @@ def command(run: str | None, profile: str | None, as_json: bool) -> None:
 
 
 def _chosen(project: Project, given: str | None, profile: str | None) -> Run:
-    """Raises Refused: R440 where nothing failed or ran, R441 where a folder holds no run."""
+    """Raises Refused: R440 where nothing failed, R454 where a folder holds no run, R410 where a recipe has not run."""
     if given is None:
         found = newest_failed(project, profile)
         if found is None:
-            raise _refused("R440", "no run has failed here", "`runner why RECIPE` tells of a recipe's newest run")
+            help = "`runner why RECIPE` tells of a recipe's newest run"
+            raise Refused(Diagnostic("R440", "no run has failed here", Span("<command line>"), help=help))
         return found
-    folder = Path(given)
-    if folder.is_dir() and not (project.recipes / f"{given}.yaml").is_file():
-        run = read_run(folder.resolve())
-        if run is None:
-            help = "name a folder that a run has left, artifacts/RECIPE/PROFILE/TIME, or a recipe"
-            raise _refused("R441", f"there is no run in `{printable(given)}`", help)
-        return run
-    name, chosen = recipe_and_profile(given, profile or "")
-    profile = chosen or None
-    found = newest_of(project, name, profile) if valid_name(name) else None  # a sweep's child has no recipe of its own
+    folder = folder_of(project, given)
+    if folder is not None:
+        return run_in(folder, given)
+    name, chosen = recipe_of(project, given, profile or "")
+    found = newest_of(project, name, chosen or None)
     if found is None:
-        name = project.recipe_name(find_recipe(project, name))
-        found = newest_of(project, name, profile)
-    if found is None:
-        where = f" in profile `{profile}`" if profile else ""
-        raise _refused("R440", f"`{name}` has not run{where} yet", f"make recipe R={name}")
+        raise has_not_run(name, chosen or None)
     return found
-
-
-def _refused(code: str, message: str, help: str) -> Refused:
-    return Refused(Diagnostic(code, message, Span("<command line>"), help=help))

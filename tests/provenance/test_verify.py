@@ -159,4 +159,8 @@ def test_the_command(bench: Bench, chain: Run, invoke: Invoke) -> None:
     assert "error[R458]" in ill.err
     assert "1 difference" in ill.err
     none = invoke("verify", "nothing")
-    assert (none.code, "error[R454]" in none.err) == (1, True)
+    assert (none.code, "error[R001]" in none.err) == (1, True)
+    (bench.project.root / "empty").mkdir()
+    for name, code in (("empty", "R454"), ("a\0b", "R011"), ("next/smoke", "R410"), ("b" * 5000, "R011")):
+        told = invoke("verify", name)
+        assert (told.code, f"error[{code}]" in told.err) == (1, True), told.err
