@@ -18,6 +18,8 @@ from runner.record import Run, latest, read_run
 
 ROOT = Path(__file__).resolve().parents[2]
 RUNNER = [sys.executable, "-m", "runner"]
+# OpenMP's threads wait by spinning, and two cores are shared by three tests' and recipes' processes
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 HERE = Path(__file__).parent
 JOBS = HERE.parents[1] / "runner/jobs"
 MODEL = "sentence-transformers/all-MiniLM-L6-v2"
-ENV = {**os.environ, "PYTHONPATH": str(JOBS), "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "2"}
+ENV = {**os.environ, "PYTHONPATH": str(JOBS), "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}
 GUIDE = """# Guide
 
 Everything about the zebra, which is striped.

@@ -65,6 +65,16 @@ def test_slots(bench: Bench, text: str, profile: str, found: int) -> None:
     assert slots(sweep(bench, text, profile)) == found
 
 
+@pytest.mark.parametrize(
+    ("text", "profile", "found"), [("box: cpu\nparallel: 1\n", "full", 2), ("parallel: 1\n", "smoke", 1)]
+)
+def test_children_do_not_have_more_threads_than_the_cores(bench: Bench, text: str, profile: str, found: int) -> None:
+    """In smoke a child may be two ranks, each with as many."""
+    recipe = sweep(bench, text + "points: [{name: a, box: cpu}, {name: b, box: cpu}]\n", profile)
+    assert recipe.box.cores == 2
+    assert f'OMP_NUM_THREADS="${{OMP_NUM_THREADS:-{found}}}"' in render(recipe)["child.sh"]
+
+
 def carried_out(bench: Bench, recipe: Recipe, folder: Path) -> tuple[int, list[list[str]], str]:
     for name, text in render(recipe).items():
         file = folder / name
