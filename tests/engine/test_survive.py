@@ -1,6 +1,7 @@
 """Real training, killed, cut off and hung: it goes on by itself, and comes to what it would have come to, to the bit.
 
-The runs that nothing happens to are those that `smoked` has made, where it has.
+It has its own project: with that of all smoke runs (tests/conftest.py) it would be the last thing that one worker does
+while the other has nothing left.
 """
 
 from __future__ import annotations
