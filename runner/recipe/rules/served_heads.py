@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from runner.diagnostics import Diagnostic
 from runner.facts.models import Model, find_model
 from runner.recipe.document import walk
-from runner.recipe.rules import Facts, rule
+from runner.recipe.rules import MOST_GPUS, Facts, rule
 
 
 @rule(
@@ -30,7 +30,7 @@ def heads(facts: Facts) -> Iterator[Diagnostic]:
         if not isinstance(ways, int) or isinstance(ways, bool) or ways < 2 or not isinstance(name, str):
             continue
         model = find_model(name, facts.root) if "\x00" not in name and not name.startswith("${") else None
-        told = _uneven(model, ways) if model is not None else None
+        told = uneven(model, ways) if model is not None else None
         if told:
             yield facts.report(
                 "R862",
@@ -40,8 +40,8 @@ def heads(facts: Facts) -> Iterator[Diagnostic]:
             )
 
 
-def _uneven(model: Model, ways: int) -> tuple[str, int] | None:
-    """What does not come out even, and the most GPUs below that fit."""
+def uneven(model: Model, ways: int) -> tuple[str, int] | None:
+    """What does not come out even over so many GPUs, and the most below that fit."""
     try:
         stack = model.architecture.decoder
     except (ValueError, LookupError, StopIteration):
@@ -52,5 +52,5 @@ def _uneven(model: Model, ways: int) -> tuple[str, int] | None:
 
     if fits(ways):
         return None
-    uneven = f"{stack.heads} attention heads" if stack.heads % ways else f"{stack.kv_heads} heads of keys and values"
-    return uneven, next(n for n in range(ways - 1, 0, -1) if fits(n))
+    what = f"{stack.heads} attention heads" if stack.heads % ways else f"{stack.kv_heads} heads of keys and values"
+    return what, next(n for n in range(min(ways - 1, MOST_GPUS), 0, -1) if fits(n))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from runner.diagnostics import Diagnostic
-from runner.recipe.rules import Facts, rule
+from runner.recipe.rules import MOST_GPUS, Facts, rule
 
 
 @rule(
@@ -27,7 +27,7 @@ def heads(facts: Facts) -> Iterator[Diagnostic]:
         return
     for count, what in ((stack.heads, "attention heads"), (stack.kv_heads, "heads of keys and values")):
         if count % ways:
-            fitting = [n for n in range(2, ways) if not stack.heads % n and not stack.kv_heads % n]
+            fitting = [n for n in range(2, min(ways, MOST_GPUS + 1)) if not stack.heads % n and not stack.kv_heads % n]
             yield facts.report(
                 "R864",
                 "tensor_parallel_size",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -73,7 +74,8 @@ def unknown_task(facts: Facts) -> Iterator[Diagnostic]:
     sets are those of data/evaluation.yaml. lm-eval would say so too, but only once the model has been loaded or served.
     """
     folder = folder_of(facts)
-    if folder is not None and not folder.is_dir() and "${needs." not in str(facts.get("include_path")):
+    known = folder is None or os.path.isdir(folder)  # noqa: PTH112 - Path's raises on odd names
+    if not known and "${needs." not in str(facts.get("include_path")):
         yield facts.report(
             "R941",
             "include_path",

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from runner.diagnostics import Diagnostic
 from runner.recipe.rules import Facts, rule
+from runner.recipe.rules.served_heads import uneven
 
 _PARALLEL = "https://docs.vllm.ai/en/latest/serving/parallelism_scaling/"
 
@@ -18,22 +19,13 @@ def heads(facts: Facts) -> Iterator[Diagnostic]:
     ways = facts.get("tensor_parallel_size", 1)
     if facts.model is None or ways < 2:
         return
-    try:
-        stack = facts.model.architecture.decoder
-    except (ValueError, LookupError, StopIteration):
-        return
-    fitting = [n for n in range(1, ways) if not stack.heads % n and not (stack.kv_heads % n and n % stack.kv_heads)]
-    what = None
-    if stack.heads % ways:
-        what = f"{stack.heads} attention heads"
-    elif stack.kv_heads % ways and ways % stack.kv_heads:
-        what = f"{stack.kv_heads} heads of keys and values"
-    if what:
+    told = uneven(facts.model, ways)
+    if told:
         yield facts.report(
             "R902",
             "tensor_parallel_size",
-            f"{what} can't be shared by {ways} GPUs",
-            help=f"set `tensor_parallel_size: {fitting[-1]}`" if fitting else "remove it",
+            f"{told[0]} can't be shared by {ways} GPUs",
+            help=f"set `tensor_parallel_size: {told[1]}`",
         )
 
 
