@@ -76,7 +76,8 @@ def gpus_of_replica(values: Mapping[str, Any], box: Box, index: int) -> list[int
         return []
     each = int(values.get("tensor_parallel_size") or 1) * int(values.get("pipeline_parallel_size") or 1)
     each *= int(values.get("data_parallel_size") or 1)
-    return list(range(index * each, (index + 1) * each))
+    first = index * each  # no list of a number that is a slip: no machine has a thousand
+    return list(range(first, first + min(each, 1024)))
 
 
 def _visible(gpus: list[int]) -> dict[str, str]:
