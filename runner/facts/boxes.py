@@ -51,6 +51,11 @@ SKY_NAMES = {
 }  # fmt: skip
 
 
+# More than any group or replica has: a number that is a slip may have twenty digits, too many to be tried or listed one
+# after the other.
+MOST_GPUS = 1024
+
+
 @dataclass(frozen=True, slots=True)
 class Box:
     """A machine, or `nodes` equal ones with one network between them.

@@ -20,10 +20,6 @@ from runner.facts.boxes import Box
 from runner.facts.models import Model
 from runner.recipe.document import Document, Node, parse_path
 
-# The largest tensor parallel group that a hint names: a number that is a slip may have twenty digits, too many to be
-# tried one after the other.
-MOST_GPUS = 1024
-
 
 @dataclass(frozen=True, slots=True)
 class Facts:

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from runner.diagnostics import Diagnostic
+from runner.facts.boxes import MOST_GPUS
 from runner.facts.models import Model, find_model
 from runner.recipe.document import walk
-from runner.recipe.rules import MOST_GPUS, Facts, rule
+from runner.recipe.rules import Facts, rule
 
 
 @rule(

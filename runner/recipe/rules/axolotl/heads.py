@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from runner.diagnostics import Diagnostic
-from runner.recipe.rules import MOST_GPUS, Facts, rule
+from runner.facts.boxes import MOST_GPUS
+from runner.recipe.rules import Facts, rule
 
 
 @rule(
