@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from runner.engines.serving.argv import DRAIN_S, Server, server
-from runner.facts.boxes import MOST_GPUS, Box
+from runner.facts.boxes import Box
 from runner.facts.servers import is_loopback
 from runner.recipe.resolve import served_name
 
@@ -76,7 +76,7 @@ def gpus_of_replica(values: Mapping[str, Any], box: Box, index: int) -> list[int
         return []
     each = int(values.get("tensor_parallel_size") or 1) * int(values.get("pipeline_parallel_size") or 1)
     each *= int(values.get("data_parallel_size") or 1)
-    return list(range(index * each, index * each + min(each, MOST_GPUS)))
+    return list(range(index * each, (index + 1) * each))
 
 
 def _visible(gpus: list[int]) -> dict[str, str]:

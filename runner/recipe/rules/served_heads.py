@@ -9,12 +9,13 @@ from runner.facts.boxes import MOST_GPUS
 from runner.facts.models import Model, find_model
 from runner.recipe.document import walk
 from runner.recipe.rules import Facts, rule
+from runner.recipe.rules.own_servers import PARALLEL, beyond_the_box
 
 
 @rule(
     "R862",
     "heads that a run's own server can't share",
-    source="https://docs.vllm.ai/en/latest/serving/parallelism_scaling/",
+    source=PARALLEL,
 )
 def heads(facts: Facts) -> Iterator[Diagnostic]:
     """A model that is served for an evaluation, a judge or a RAG system is shared by `tensor_parallel_size` GPUs as one
@@ -30,6 +31,8 @@ def heads(facts: Facts) -> Iterator[Diagnostic]:
         name = facts.get(f"{at}.model") or facts.get(beside)
         if not isinstance(ways, int) or isinstance(ways, bool) or ways < 2 or not isinstance(name, str):
             continue
+        if beyond_the_box(facts, f"{at}."):
+            continue  # told as R875
         model = find_model(name, facts.root) if "\x00" not in name and not name.startswith("${") else None
         told = uneven(model, ways) if model is not None else None
         if told:

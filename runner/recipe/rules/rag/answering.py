@@ -172,26 +172,3 @@ def server_keys(facts: Facts) -> Iterator[Diagnostic]:
                     label=f"did you mean `{close}`?" if close else "",
                     help=f"rename it to `{close}`" if close else f"remove `{printable(key)}`",
                 )
-
-
-@rule("R983", "more GPUs than the box has", source="https://docs.vllm.ai/en/stable/serving/parallelism_scaling/")
-def gpus(facts: Facts) -> Iterator[Diagnostic]:
-    """A server has GPUs of its own: tensor parallel times pipeline stages, for each replica. The judge starts when the
-    language model has ended, so each may have them all.
-    """
-    for path in servers_in("rag"):
-        given = facts.get(path)
-        if not isinstance(given, dict) or not facts.box.gpus:
-            continue
-        sizes = [given.get(key) for key in ("tensor_parallel_size", "pipeline_parallel_size", "replicas")]
-        needed = 1
-        for size in sizes:
-            needed *= size if isinstance(size, int) and size > 0 else 1
-        if needed > facts.box.gpus:
-            key = "tensor_parallel_size" if "tensor_parallel_size" in given else "replicas"
-            yield facts.report(
-                "R983",
-                f"{path}.{key}",
-                f"it takes {needed} GPUs, and `{facts.box.name}` has {facts.box.gpus}",
-                help=f"set `tensor_parallel_size: {facts.box.gpus}`, or name a larger `box`",
-            )
