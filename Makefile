@@ -33,7 +33,7 @@ SCHEMA_ENGINES := axolotl transformers
 SERVERS := vllm
 RECIPE_FILES := $(shell find recipes -name '*.yaml' -o -type d)
 
-.PHONY: help setup list validate show plan recipe smoke serve rag path log report doctor env graph schemas tasks templates smoke-data lock readme diagnostics fuzz mutate check lint test differential bench bench-rag clean
+.PHONY: help setup list validate show plan recipe smoke serve rag path log report doctor env graph schemas tasks templates smoke-data lock readme diagnostics fuzz mutate check lint test test-all differential bench bench-rag clean
 
 ##@ Start
 
@@ -179,8 +179,12 @@ lint: $(VENV)/.dev
 	@$(VENV)/bin/lint-imports
 
 # real servers and trainers on two busy cores are late now and then: such a test is tried again, and pytest counts it (`rerun`)
-test: $(VENV)/.dev lint ## all tests, the engines' smoke runs included
-	@$(VENV)/bin/python -m pytest -n 2 --dist load --reruns 2 --reruns-delay 2 --durations 40
+RERUN := -n 2 --dist load --reruns 2 --reruns-delay 2 --durations 40
+test: $(VENV)/.dev lint ## each engine and kind smoked: half an hour
+	@$(VENV)/bin/python -m pytest -m "not nightly" $(RERUN)
+
+test-all: $(VENV)/.dev lint ## every recipe smoked: over an hour
+	@$(VENV)/bin/python -m pytest $(RERUN)
 
 differential: $(VENV)/.dev ## our verdict on 3,000 mutated recipes beside Axolotl's own
 	@$(VENV)/bin/python -m tests.differential.measure --count 3000 --out data/agreement.json

@@ -58,6 +58,26 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> OneWorkerPer
     return OneWorkerPerProject(config, log)
 
 
+class ToldAtOnce:
+    """What fails is named when it does, and what is tried again too: a run that is cut off tells nothing at its end."""
+
+    def __init__(self, config: pytest.Config) -> None:
+        self.config = config
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        if report.outcome not in ("failed", "rerun"):
+            return
+        terminal = self.config.pluginmanager.get_plugin("terminalreporter")
+        why = [line for line in report.longreprtext.splitlines() if line.startswith("E ")] or [""]
+        terminal.ensure_newline()
+        terminal.write_line(f"{report.outcome}: {report.nodeid}: {why[0][1:].strip()[:500]}")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if not hasattr(config, "workerinput"):
+        config.pluginmanager.register(ToldAtOnce(config))
+
+
 @dataclass(frozen=True)
 class Bench:
     """A temporary project; `write` puts a recipe into it, `call` runs the command there."""

@@ -17,6 +17,7 @@ from runner.engines.environment import Environment
 from runner.facts.families import architecture_of
 from tests.engine.conftest import ROOT, Smoke
 from tests.engine.serving import three_ports
+from tests.engine.stand_ins import nightly
 
 RECIPE = "phase5/custom-architecture"
 SERVED = "serve/custom-gpt"
@@ -61,6 +62,7 @@ def test_it_is_evaluated(smoked: Smoke) -> None:
     assert json.loads((results / "summary.json").read_text())["tasks"]["smoke_choices"]["n"] == 78
 
 
+@nightly
 def test_it_is_compared_with_the_usual_order(smoked: Smoke) -> None:
     table = json.loads((smoked.run("phase5/custom-compare").path / "output/table.json").read_text())
     assert [row["child"] for row in table["rows"]] == [

@@ -13,6 +13,7 @@ from runner.project import shipped
 from runner.record import read_metrics, read_run
 from tests.conftest import recipes_of
 from tests.engine.conftest import Smoke
+from tests.engine.stand_ins import each, nightly
 
 RECIPES = [name for engine in ("axolotl", "transformers", "deepspeed_pipeline") for name in recipes_of(engine)]
 CHAT = shipped("data") / "smoke" / "chat.jsonl"
@@ -24,7 +25,7 @@ def max_steps(run: Path) -> int:
     return next(int(row["max_steps"]) for row in rows if "max_steps" in row)
 
 
-@pytest.mark.parametrize("recipe", RECIPES)
+@pytest.mark.parametrize("recipe", each(RECIPES))
 def test_every_smoke_run_is_as_planned(smoked: Smoke, recipe: str) -> None:
     run = smoked.run(recipe)
     said, found = run.record["predicted"], run.record["measured"]
@@ -89,7 +90,14 @@ MORE: list[tuple[str, dict[str, Any], int]] = [
 ]
 
 
-@pytest.mark.parametrize(("recipe", "sets", "steps"), MORE, ids=[f"{r}-{i}" for i, (r, _, _) in enumerate(MORE)])
+# packing, and a slice with a count held out, are where plans go wrong; the others are for the night
+SOON = (1, 5)
+
+
+@pytest.mark.parametrize(
+    ("recipe", "sets", "steps"),
+    [pytest.param(*more, id=f"{more[0]}-{i}", marks=() if i in SOON else nightly) for i, more in enumerate(MORE)],
+)
 def test_steps_follow_from_the_data(smoked: Smoke, recipe: str, sets: dict[str, Any], steps: int) -> None:
     given = [*QUIET, *(f"{key}={value}" for key, value in sets.items())]
     before = set((smoked.project.artifacts / recipe / "smoke").glob("2*"))
@@ -105,6 +113,7 @@ def test_steps_follow_from_the_data(smoked: Smoke, recipe: str, sets: dict[str, 
         assert max_steps(made) == steps
 
 
+@nightly
 def test_texts_are_cut_as_the_engine_cuts_them(smoked: Smoke) -> None:
     texts = (smoked.project.artifacts / ".smoke/text/stdlib.jsonl").read_text().splitlines()[:60]
     file = smoked.project.root / "texts.jsonl"

@@ -14,6 +14,7 @@ import pytest
 from runner.engines import jobs_dir
 from runner.engines.environment import Environment
 from tests.engine.conftest import Smoke
+from tests.engine.stand_ins import each, nightly
 
 WORKER = Path(__file__).with_name("experts_worker.py")
 COMPARE = "phase5/moe-compare"
@@ -54,6 +55,7 @@ def table(smoked: Smoke) -> dict[str, dict[str, str]]:
         return {row["child"]: row for row in csv.DictReader(stream)}
 
 
+@nightly
 def test_the_balance_loss_evens_the_load(table: dict[str, dict[str, str]]) -> None:
     for name in ("top-1", "top-2"):
         with_it, without = table[name], table[f"{name}-unbalanced"]
@@ -61,6 +63,7 @@ def test_the_balance_loss_evens_the_load(table: dict[str, dict[str, str]]) -> No
         assert float(with_it["balance loss"]) < float(without["balance loss"])
 
 
+@nightly
 def test_all_learned_and_were_measured(table: dict[str, dict[str, str]]) -> None:
     assert set(table) == {"dense-active", "dense-total", *MIXTURES}
     assert len({row["tokens"] for row in table.values()}) == 1
@@ -70,6 +73,7 @@ def test_all_learned_and_were_measured(table: dict[str, dict[str, str]]) -> None
         assert float(row["peak GiB"]) > 0
 
 
+@nightly
 def test_each_layer_reports_at_each_step_that_is_logged(smoked: Smoke) -> None:
     for name, count in MIXTURES.items():
         run = smoked.run(f"{COMPARE}/{name}")
@@ -83,6 +87,7 @@ def test_each_layer_reports_at_each_step_that_is_logged(smoked: Smoke) -> None:
     assert not (smoked.run(f"{COMPARE}/dense-active").path / "experts.jsonl").exists()
 
 
+@nightly
 def test_figures(smoked: Smoke) -> None:
     output = smoked.run(COMPARE).path / "output"
     for name in ("losses", "costs", "experts"):
@@ -90,9 +95,9 @@ def test_figures(smoked: Smoke) -> None:
             assert (output / f"{name}.{suffix}").stat().st_size > 5000
 
 
-def test_axolotls_mixtures_report_their_load_too(smoked: Smoke) -> None:
-    """One that streams text and one that is finetuned, with gradients averaged over two processes."""
-    for recipe in ("phase5/moe-switch-small", "phase5/moe-mixtral-lora"):
-        metrics = smoked.run(recipe).record["metrics"]
-        assert metrics["experts/most"] >= 1
-        assert metrics["experts/balance"] > 0
+# one that streams text, and one that is finetuned, with gradients averaged over two processes
+@pytest.mark.parametrize("recipe", each(["phase5/moe-switch-small", "phase5/moe-mixtral-lora"]))
+def test_axolotls_mixtures_report_their_load_too(smoked: Smoke, recipe: str) -> None:
+    metrics = smoked.run(recipe).record["metrics"]
+    assert metrics["experts/most"] >= 1
+    assert metrics["experts/balance"] > 0

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from runner.engines.environment import Environment
 from tests.engine.conftest import Smoke
+from tests.engine.stand_ins import nightly
 
 STAGES = ("phase5/llava-7b-projector", "phase5/llava-7b")
 
@@ -58,6 +59,7 @@ print(json.dumps([changed(base, first), changed(first, second)]))
 """
 
 
+@nightly
 def test_an_adapter_on_the_language_model_is_merged(smoked: Smoke) -> None:
     """The merged model is what is asked: were nothing merged, as by Axolotl's own default, it would know nothing."""
     run = smoked.run("phase5/llava-13b-lora")
@@ -68,6 +70,7 @@ def test_an_adapter_on_the_language_model_is_merged(smoked: Smoke) -> None:
     assert "language_model" in adapter["target_modules"]
 
 
+@nightly
 def test_vllm_serves_what_was_trained_and_is_asked_about_pictures(smoked: Smoke) -> None:
     """By OpenAI's interface, the picture in the request; a server that did not look would guess."""
     run = smoked.run("phase5/llava-13b-lora")

@@ -14,6 +14,7 @@ import pytest
 from runner.record import Run
 from tests.engine.conftest import Smoke
 from tests.engine.serving import free, three_ports
+from tests.engine.stand_ins import nightly
 
 pytestmark = pytest.mark.engine
 DOCS = "phase5/rag-smoke-docs"
@@ -136,7 +137,7 @@ def test_questions_that_nothing_was_chosen_by(smoked: Smoke) -> None:
     assert found["as written"] >= max(found["dense"], found["bm25"]) - 0.1
 
 
-@pytest.mark.parametrize("name", ["llamaindex", "langchain"])
+@pytest.mark.parametrize("name", ["llamaindex", pytest.param("langchain", marks=nightly)])
 def test_a_framework_finds_as_much(smoked: Smoke, name: str) -> None:
     """Around the same store, with the same vectors; words are stemmed and counted differently."""
     run = smoked.run(f"phase5/rag-{name}")
@@ -146,6 +147,7 @@ def test_a_framework_finds_as_much(smoked: Smoke, name: str) -> None:
     assert index["chunking"]["framework"] == name
 
 
+@nightly
 def test_a_served_model_answers_and_is_judged(smoked: Smoke) -> None:
     """The tiny model's words are noise; that every question was asked, cited, timed and judged is not."""
     run = smoked.run("phase5/rag-production-34b")

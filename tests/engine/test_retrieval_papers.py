@@ -10,10 +10,12 @@ from typing import Any
 import pytest
 
 from tests.engine.conftest import Smoke
+from tests.engine.stand_ins import nightly
 
 READING = "phase5/retrieval-papers"
 COMPARE = "phase5/retrieval-compare"
 CHANCE = 1 / 12
+pytestmark = nightly
 
 
 @pytest.fixture(scope="module")

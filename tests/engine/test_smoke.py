@@ -18,6 +18,7 @@ from runner.jobs.shards import Shards, read_manifest
 from runner.record import read_metrics
 from tests.conftest import recipes_of
 from tests.engine.conftest import Smoke
+from tests.engine.stand_ins import STANDS_IN, each, nightly
 
 RECIPES = [name for engine in ("axolotl", "transformers", "deepspeed_pipeline") for name in recipes_of(engine)]
 PREFERENCE = ["phase4/dpo-13b", "phase4/dpo-34b", "phase4/orpo-13b", "phase4/kto-13b"]
@@ -33,7 +34,7 @@ def why(smoked: Smoke, recipe: str) -> str:
     return said.read_text(errors="replace")[-3000:]
 
 
-@pytest.mark.parametrize("recipe", RECIPES)
+@pytest.mark.parametrize("recipe", each(RECIPES))
 def test_it_finishes_and_learns(smoked: Smoke, recipe: str) -> None:
     if not (smoked.project.artifacts / recipe / "smoke" / "done").exists():
         pytest.fail(why(smoked, recipe))
@@ -50,7 +51,7 @@ def test_it_finishes_and_learns(smoked: Smoke, recipe: str) -> None:
         assert (smoked.run(recipe).path / output["path"]).is_dir()
 
 
-@pytest.mark.parametrize("recipe", recipes_of("datatrove"))
+@pytest.mark.parametrize("recipe", each(recipes_of("datatrove")))
 def test_data_are_prepared_for_tiny_models(smoked: Smoke, recipe: str) -> None:
     """What tiny models need: 2,048 tokens, the special ones with the ids that their configs have."""
     if not (smoked.project.artifacts / recipe / "smoke" / "done").exists():
@@ -72,7 +73,7 @@ def _rows(smoked: Smoke, recipe: str) -> list[dict[str, str]]:
         return list(csv.DictReader(stream))
 
 
-@pytest.mark.parametrize("recipe", recipes_of("make"))
+@pytest.mark.parametrize("recipe", each(recipes_of("make")))
 def test_a_sweep_runs_all_its_children(smoked: Smoke, recipe: str) -> None:
     if not (smoked.project.artifacts / recipe / "smoke" / "done").exists():
         pytest.fail(why(smoked, recipe))
@@ -93,6 +94,7 @@ def test_a_sweep_runs_all_its_children(smoked: Smoke, recipe: str) -> None:
             assert float(row["flops"]) == pytest.approx(float(budget), rel=0.1)
 
 
+@nightly
 def test_tiny_gpts_have_a_best_size_for_each_budget(smoked: Smoke) -> None:
     """The fit of the smoke sweep, as it is: minima that move right as the budget grows, and their intervals."""
     output = smoked.run("phase2/scaling-sweep").path / "output"
@@ -115,7 +117,7 @@ def test_a_model_from_scratch_speaks(smoked: Smoke) -> None:
     assert (smoked.project.artifacts / "curves/curves-smoke.png").stat().st_size > 50_000
 
 
-@pytest.mark.parametrize("recipe", PREFERENCE)
+@pytest.mark.parametrize("recipe", each(PREFERENCE))
 def test_the_reward_margin_rises(smoked: Smoke, recipe: str) -> None:
     metrics = smoked.run(recipe).record["metrics"]
     assert metrics["rewards/margins"] > metrics["first_rewards/margins"] + 0.2
@@ -182,7 +184,7 @@ for kind, path in json.loads(sys.argv[1]):
 def test_what_they_leave_loads_and_works(smoked: Smoke, axolotl: Environment) -> None:
     """Merged and full models generate in plain transformers; the merged reward model ranks good over bad."""
     models = []
-    for recipe in ("phase4/sft-13b", "phase4/dpo-13b", "phase2/zero3-13b", "phase4/lora-30b", "phase4/reward-13b"):
+    for recipe in ("phase4/sft-13b", "phase4/dpo-13b", "phase2/zero3-13b", "phase4/lora-13b", "phase4/reward-13b"):
         run = smoked.run(recipe)
         output = next(o for o in run.record["outputs"] if o["name"] == "model")
         models.append((output["type"], str(run.path / output["path"])))
@@ -212,7 +214,7 @@ def test_no_log_of_a_healthy_run_is_taken_for_a_failure(smoked: Smoke) -> None:
             found = find(log.read_text(errors="replace"))
             assert found is None, f"{log}: {found.failure.name}: {found.said}"
             read += 1
-    assert read >= len(RECIPES)
+    assert read >= len(set(RECIPES) - set(STANDS_IN))
 
 
 def test_the_second_time_nothing_runs(smoked: Smoke) -> None:

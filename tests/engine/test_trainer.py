@@ -15,6 +15,7 @@ import pytest
 from runner.engines.environment import Environment
 from runner.record import read_metrics
 from tests.engine.conftest import ROOT, RUNNER, Smoke
+from tests.engine.stand_ins import nightly
 
 
 def metrics(smoked: Smoke, recipe: str) -> dict[str, float]:
@@ -112,6 +113,7 @@ def test_what_they_leave_loads_and_works(smoked: Smoke, axolotl: Environment) ->
     assert "BACK True" in said
 
 
+@nightly
 def test_a_run_that_was_stopped_goes_on(smoked: Smoke) -> None:
     """SIGINT to the runner: the trainer saves, and the same command trains only what is left."""
     sets = [
@@ -177,6 +179,7 @@ def test_shards_that_cannot_be_read_are_named(
     assert "Traceback" not in done.stdout + done.stderr
 
 
+@nightly
 def test_the_benchmark_compares_like_with_like(axolotl: Environment) -> None:
     """Few steps, so that no speed is asked for: both loops learn the same from the same tokens."""
     import sys
