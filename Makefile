@@ -178,13 +178,13 @@ lint: $(VENV)/.dev
 	@$(VENV)/bin/mypy
 	@$(VENV)/bin/lint-imports
 
-# real servers and trainers on two busy cores are late now and then: such a test is tried again, and pytest counts it (`rerun`)
-RERUN := -n 2 --dist load --reruns 2 --reruns-delay 2 --durations 40
+# a test of real processes that failed is tried again, and pytest counts it (`rerun`); one that hangs is ended
+AGAIN := -n 2 --dist load --again 2 --durations 40 --timeout 1500 -o timeout_func_only=true
 test: $(VENV)/.dev lint ## each engine and kind smoked: half an hour
-	@$(VENV)/bin/python -m pytest -m "not nightly" $(RERUN)
+	@$(VENV)/bin/python -m pytest -m "not nightly" $(AGAIN)
 
 test-all: $(VENV)/.dev lint ## every recipe smoked: over an hour
-	@$(VENV)/bin/python -m pytest $(RERUN)
+	@$(VENV)/bin/python -m pytest $(AGAIN)
 
 differential: $(VENV)/.dev ## our verdict on 3,000 mutated recipes beside Axolotl's own
 	@$(VENV)/bin/python -m tests.differential.measure --count 3000 --out data/agreement.json

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -35,6 +36,14 @@ learning_rate: 1e-4
 """
 
 
+# where real processes are started, which on two busy cores come late now and then
+REAL = tuple(ROOT / "tests" / name for name in ("engine", "engines", "jobs", "launch", "editor"))
+for ignored in (signal.SIGINT, signal.SIGQUIT, signal.SIGHUP):
+    # under nohup, or in the background of a shell, they are ignored, and so by every process that a test interrupts
+    if signal.getsignal(ignored) is signal.SIG_IGN:
+        signal.signal(ignored, signal.default_int_handler if ignored == signal.SIGINT else signal.SIG_DFL)
+
+
 def recipes_of(engine: str) -> list[str]:
     """Names of the shipped recipes that an engine runs."""
     project = Project(ROOT)
@@ -56,6 +65,20 @@ class OneWorkerPerProject(LoadScopeScheduling):  # type: ignore[misc]
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> OneWorkerPerProject:
     """xdist's own groups (`--dist loadgroup`) don't reach pytest 9's node ids."""
     return OneWorkerPerProject(config, log)
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--again", type=int, default=0, help="how often a test of real processes that failed is tried again"
+    )
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """`--reruns` for all would do the same and take 20 ms of each of 5,000 tests."""
+    if again := config.getoption("again"):
+        for item in items:
+            if item.get_closest_marker("slow") or any(item.path.is_relative_to(folder) for folder in REAL):
+                item.add_marker(pytest.mark.flaky(reruns=again, reruns_delay=2))
 
 
 class ToldAtOnce:

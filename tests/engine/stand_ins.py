@@ -13,6 +13,7 @@ STANDS_IN = {
     "phase1/data-openwebtext": ("phase1/data-fineweb-edu",),
     "phase1/data-pile": ("phase1/data-fineweb-edu",),
     "phase1/data-redpajama": ("phase1/data-fineweb-edu",),
+    "phase1/gpt-shakespeare": ("phase1/gpt-1b",),
     "phase2/compute-optimal-2b-7b": ("phase2/lr-batch", "phase1/gpt-1b", "phase2/zero3-13b"),
     "phase2/model-parallel": ("phase2/parallel-data", "phase2/parallel-pipeline", "phase2/lr-batch"),
     "phase2/parallel-tensor": ("phase2/parallel-context",),  # and test_tensor_parallel.py trains what it renders
@@ -34,11 +35,13 @@ STANDS_IN = {
     "phase4/instruct-34b": ("phase4/sft-13b",),
     "phase4/lora-30b": ("phase4/lora-13b",),
     "phase4/lora-34b": ("phase4/lora-13b",),
+    "phase4/orpo-13b": ("phase4/dpo-13b",),
     "phase4/qlora-34b": ("phase4/qlora-13b",),
     "phase5/custom-compare": ("phase5/custom-architecture", "phase2/lr-batch"),
     "phase5/llava-13b-lora": ("phase5/llava-7b", "phase4/lora-13b"),
     "phase5/moe-compare": ("phase5/moe-switch-small", "phase2/lr-batch"),
-    "phase5/moe-mixtral-lora": ("phase5/moe-mixtral-small", "phase4/lora-13b"),
+    "phase5/moe-mixtral-lora": ("phase5/moe-switch-small", "phase4/lora-13b"),
+    "phase5/moe-mixtral-small": ("phase5/moe-switch-small",),
     "phase5/rag-langchain": ("phase5/rag-llamaindex",),
     "phase5/rag-production-34b": ("phase5/rag-smoke-docs", "phase5/rag-compare"),  # and test_rag_answering.py
     "phase5/retrieval-compare": ("phase5/retrieval-pretrain", "phase2/lr-batch"),

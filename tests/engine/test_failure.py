@@ -12,6 +12,7 @@ import pytest
 from runner.launch.local import MARK
 from runner.record import read_metrics, read_run, runs
 from tests.engine.conftest import RUNNER, Smoke
+from tests.engine.stand_ins import nightly
 
 RECIPE = "phase2/zero3-13b"
 SET = ("--set", "save_steps=5", "--set", "max_steps=400", "--set", "eval_steps=200")
@@ -28,6 +29,7 @@ def alive(mark: str) -> list[int]:
     return found
 
 
+@nightly
 @pytest.mark.fault("two ranks under ZeRO-3 are interrupted", "a checkpoint of both, and the loss goes on from there")
 def test_a_sharded_run_interrupted_goes_on_from_its_checkpoint(scratch: Smoke) -> None:
     """Two ranks under ZeRO-3: Ctrl-C after a checkpoint, nothing left behind, then the same run goes on."""

@@ -12,6 +12,7 @@ import pytest
 
 from runner.engines.environment import Environment
 from runner.plan.memory.peak import peak
+from tests.engine.stand_ins import nightly
 from tests.plan.traced import MODELS, workload_of_row
 
 TRACER = Path(__file__).parent / "memory_trace.py"
@@ -30,7 +31,16 @@ CASES[2]["quant"] = "nf4-dq"
 
 @pytest.mark.skipif(shutil.which("g++") is None, reason="the tracer compiles a few lines of C++")
 @pytest.mark.parametrize(
-    "case", CASES, ids=lambda case: "-".join((case["model"], case["method"], case["checkpointing"]))
+    "case",
+    [
+        # the smallest soon, what takes the better part of a minute each by night
+        pytest.param(
+            case,
+            id="-".join((case["model"], case["method"], case["checkpointing"])),
+            marks=() if case["model"] == "gpt2" else nightly,
+        )
+        for case in CASES
+    ],
 )
 def test_the_model_foresees_what_the_libraries_allocate(axolotl: Environment, case: dict[str, str]) -> None:
     row = ROW | case

@@ -18,6 +18,7 @@ from runner.launch.local import MARK, end_stragglers, marked
 from runner.record import runs
 from tests.engine.conftest import RUNNER, Smoke
 from tests.engine.slurm import Cluster, missing, started
+from tests.engine.stand_ins import nightly
 
 NAME = "phase1/two-nodes"
 RECIPE = """\
@@ -94,6 +95,7 @@ def whole(scratch: Smoke, written: Path) -> dict[int, float]:
     return {}
 
 
+@nightly
 def test_by_hand(scratch: Smoke, written: Path, whole: dict[int, float], reach: dict[str, str], tmp_path: Path) -> None:
     """hosts.sh starts a part on each of two hosts, which meet; the second one says nothing of the steps."""
     folder = tmp_path / "by-hand"

@@ -16,6 +16,7 @@ from runner.engines import jobs_dir
 from runner.engines.environment import Environment
 from runner.record import read_metrics
 from tests.engine.conftest import Smoke
+from tests.engine.stand_ins import nightly
 
 # AutoModelForCausalLM with the pipeline's first weights, torch's own AdamW and clipping, the same blocks of data
 PLAIN = """
@@ -113,8 +114,14 @@ def rendered(scratch: Smoke, axolotl: Environment, folder: Path, *sets: str) -> 
     ("name", "sets"),
     [
         ("llama", ()),
-        ("tied", ("architecture.tie_word_embeddings=true", "activation_checkpoint_interval=1")),
-        ("qwen3", ("architecture.model_type=qwen3", "architecture.head_dim=32", "partition_method=uniform")),
+        pytest.param(
+            "tied", ("architecture.tie_word_embeddings=true", "activation_checkpoint_interval=1"), marks=nightly
+        ),
+        pytest.param(
+            "qwen3",
+            ("architecture.model_type=qwen3", "architecture.head_dim=32", "partition_method=uniform"),
+            marks=nightly,
+        ),
     ],
 )
 def test_it_learns_what_one_process_learns(
@@ -132,6 +139,7 @@ def test_it_learns_what_one_process_learns(
     assert ("lm_head.weight" in weights) == (name != "tied")
 
 
+@nightly
 def test_it_goes_on_from_its_newest_checkpoint(scratch: Smoke, axolotl: Environment, tmp_path: Path) -> None:
     whole = rendered(scratch, axolotl, tmp_path / "whole")
     whole.run()
@@ -145,6 +153,7 @@ def test_it_goes_on_from_its_newest_checkpoint(scratch: Smoke, axolotl: Environm
     assert [row["step"] for row in rows if "loss" in row] == [5, 6, 7, 8]
 
 
+@nightly
 def test_in_16_bits_it_learns_nearly_the_same(scratch: Smoke, axolotl: Environment, tmp_path: Path) -> None:
     """The path of GPUs, BF16_Optimizer, whose sums of gradients are in 32 bits; smoke itself runs in 32 throughout."""
     folder = rendered(scratch, axolotl, tmp_path / "bf16")
@@ -157,6 +166,7 @@ def test_in_16_bits_it_learns_nearly_the_same(scratch: Smoke, axolotl: Environme
     assert saved["dtype"] == "bfloat16"
 
 
+@nightly
 def test_broken_data_is_named(scratch: Smoke, axolotl: Environment, tmp_path: Path) -> None:
     from runner.engines.deepspeed_pipeline import failure
 

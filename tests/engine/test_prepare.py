@@ -24,6 +24,7 @@ from runner.record import write_files
 from runner.render import render
 from tests.conftest import ROOT, recipes_of
 from tests.engine.preparing import Prepared, corpus, prepare, said, sentences
+from tests.engine.stand_ins import nightly
 
 TOKENIZER = "vocab_size: 300\nvalidation_fraction: 0.2\nworkers: 2\ntasks: 3\nseed: 7\n"
 WHOLE = "exact_dedup: true\nminhash_dedup: true\nkeep_removed: true\ngopher_quality: {min_doc_words: 5}\n" + TOKENIZER
@@ -110,6 +111,7 @@ def kept(run: Prepared, folder: str) -> dict[str, bytes]:
     return {str(f.relative_to(run.path)): f.read_bytes() for f in (run.path / folder).rglob("*.jsonl")}
 
 
+@nightly
 @pytest.mark.fault("a worker of data preparation is killed", "what the others did; told by name")
 def test_a_killed_worker_is_named_and_the_rest_goes_on(make: Make, source: Path) -> None:
     keys = f"source: {source}\n{WHOLE}"
@@ -145,6 +147,7 @@ def a_worker(session: int) -> int | None:
     return next((pid for pid, parent in parents.items() if parents.get(parent) == session and pid != session), None)
 
 
+@nightly
 def test_the_number_of_workers_changes_nothing(make: Make, source: Path) -> None:
     one = make(f"source: {source}\n{WHOLE}".replace("workers: 2", "workers: 1"))
     two = make(f"source: {source}\n{WHOLE}")
@@ -351,6 +354,7 @@ for step in config["steps"]:
 """
 
 
+@nightly
 def test_slurm_is_rendered_and_accepted_by_datatrove(make: Make, source: Path, datatrove: Environment) -> None:
     """Its executor takes every stage and writes the script that it would submit; no cluster has run it."""
     run = make(f"source: {source}\n{WHOLE}executor: slurm\nslurm_partition: cpu\nslurm_time: '02:00:00'\n")

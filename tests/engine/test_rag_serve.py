@@ -29,6 +29,7 @@ from runner.project import Project
 from tests.engine.conftest import RUNNER, Smoke
 from tests.engine.rag_browser import CHROMIUM, WIDTHS, Reader, chromium, needs_chromium
 from tests.engine.serving import answer, eventually, free, three_ports
+from tests.engine.stand_ins import nightly
 
 HERE = Path(__file__).parent
 NAME = "phase5/town"
@@ -482,6 +483,7 @@ def test_the_key_is_written_nowhere(town: Town, service: subprocess.Popen[str]) 
     assert [f for f in files if KEY.encode() in f.read_bytes()] == []
 
 
+@nightly
 def test_the_model_dies_and_is_started_again(town: Town, service: subprocess.Popen[str]) -> None:
     state = json.loads((town.folder / "endpoint-state.json").read_text())
     os.kill(state["replicas"][0]["pid"], signal.SIGKILL)

@@ -13,6 +13,7 @@ import yaml
 from runner.engines.environment import Environment
 from runner.record import read_metrics
 from tests.engine.conftest import Smoke
+from tests.engine.stand_ins import nightly
 
 
 def rendered(scratch: Smoke, folder: Path) -> Path:
@@ -69,6 +70,7 @@ def test_what_is_left_is_whole(divided: Path, axolotl: Environment) -> None:
     assert (wide, equal) == (meant, "True")
 
 
+@nightly
 def test_it_goes_on_with_each_ranks_own_states(divided: Path, scratch: Smoke, tmp_path: Path) -> None:
     again = rendered(scratch, tmp_path / "again")
     shutil.copytree(divided / "output/checkpoint-3", again / "output/checkpoint-3")

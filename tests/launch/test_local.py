@@ -75,7 +75,6 @@ def launching(run: Path, first: str = "", grace: str = "(1.0, 1.0)") -> subproce
         f"ended = local.launch(Path({str(run)!r}), lambda p: None)\n"
         "sys.exit(130 if ended.interrupted else 99)\n"
     )
-    code = "import signal; signal.signal(signal.SIGHUP, signal.SIG_DFL)\n" + code  # the tests may run under nohup
     process = subprocess.Popen([sys.executable, "-c", code], env={**os.environ, "PYTHONPATH": str(ROOT)})
     deadline = time.monotonic() + 20
     while not ((run / "started").exists() and with_mark(run, "RUNNER_GUARD")) and time.monotonic() < deadline:

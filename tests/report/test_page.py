@@ -204,13 +204,16 @@ def test_watch_ends_cleanly_and_says_when_its_port_is_taken(filled: Bench) -> No
     env = {"RUNNER_PROJECT": str(filled.project.root), "PYTHONPATH": str(ROOT), "PATH": "/usr/bin:/bin"}
     command = [sys.executable, "-u", "-m", "runner", "report", "--watch", "--port"]
     with subprocess.Popen([*command, "0"], env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as first:
-        assert first.stdout is not None
-        port = re.search(r":(\d+)/", first.stdout.readline())
-        assert port is not None
-        second = subprocess.run([*command, port[1]], env=env, capture_output=True, text=True, timeout=60)
-        assert second.returncode == 1
-        assert f"error[R473]: port {port[1]} can't be listened on: " in second.stderr
-        time.sleep(0.2)
-        first.send_signal(signal.SIGINT)
-        out, err = first.communicate(timeout=60)
+        try:
+            assert first.stdout is not None
+            port = re.search(r":(\d+)/", first.stdout.readline())
+            assert port is not None
+            second = subprocess.run([*command, port[1]], env=env, capture_output=True, text=True, timeout=60)
+            assert second.returncode == 1
+            assert f"error[R473]: port {port[1]} can't be listened on: " in second.stderr
+            time.sleep(0.2)
+            first.send_signal(signal.SIGINT)
+            out, err = first.communicate(timeout=60)
+        finally:
+            first.kill()  # where something above failed, it would be waited for without end
     assert (first.returncode, out, err) == (0, "ended\n", "")
