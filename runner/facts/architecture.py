@@ -76,6 +76,18 @@ class Stack:
     def layer_parameters(self) -> int:
         return sum(w.parameters for w in self.weights)
 
+    def unshared(self, ways: int) -> str:
+        """Which heads so many GPUs can't serve together, "" where they can.
+
+        Each takes an equal number of attention heads, and of heads of keys and values an equal number or a copy of one
+        (vLLM's config/model.py, verify_with_parallel_config, and its QKVParallelLinear).
+        """
+        if self.heads % ways:
+            return f"{self.heads} attention heads"
+        if self.kv_heads % ways and ways % self.kv_heads:
+            return f"{self.kv_heads} heads of keys and values"
+        return ""
+
 
 @dataclass(frozen=True, slots=True)
 class Architecture:

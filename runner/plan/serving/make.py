@@ -106,9 +106,7 @@ def _verdict(e: Engine, box: Box, room: CacheRoom, least: Footprint) -> tuple[Fi
 
 
 def _tensor_sizes(e: Engine, box: Box) -> list[int]:
-    heads, stack = e.architecture.decoder.heads, e.architecture.decoder
-    sizes = [n for n in range(e.settings.tensor + 1, box.gpus + 1) if heads % n == 0]
-    return [n for n in sizes if stack.kv_heads % n == 0 or n % stack.kv_heads == 0]
+    return [n for n in range(e.settings.tensor + 1, box.gpus + 1) if not e.architecture.decoder.unshared(n)]
 
 
 def _way_out(e: Engine, box: Box, parallel: bool) -> str:

@@ -171,10 +171,8 @@ def _check_split(architecture: Architecture, box: Box, tensor: int, pipeline: in
         raise ValueError(f"{tensor * pipeline} GPUs for one replica are more than the {box.total_gpus} of `{box.name}`")
     if tensor > box.gpus:
         raise ValueError(f"`tensor_parallel_size` {tensor} over several nodes: use `pipeline_parallel_size` for those")
-    if stack.heads % tensor:
-        raise ValueError(f"{stack.heads} attention heads can't be divided by `tensor_parallel_size` {tensor}")
-    if stack.kv_heads % tensor and tensor % stack.kv_heads:
-        raise ValueError(f"{stack.kv_heads} heads of keys and values and `tensor_parallel_size` {tensor} don't divide")
+    if unshared := stack.unshared(tensor):
+        raise ValueError(f"{unshared} can't be divided by `tensor_parallel_size` {tensor}")
     if pipeline > decoder_layers(architecture):
         raise ValueError(f"{decoder_layers(architecture)} layers can't be divided into {pipeline} pipeline stages")
 

@@ -50,11 +50,7 @@ def uneven(model: Model, ways: int) -> tuple[str, int] | None:
         stack = model.architecture.decoder
     except (ValueError, LookupError, StopIteration):
         return None
-
-    def fits(n: int) -> bool:
-        return not stack.heads % n and not (stack.kv_heads % n and n % stack.kv_heads)
-
-    if fits(ways):
+    what = stack.unshared(ways)
+    if not what:
         return None
-    what = f"{stack.heads} attention heads" if stack.heads % ways else f"{stack.kv_heads} heads of keys and values"
-    return what, next(n for n in range(min(ways - 1, MOST_GPUS), 0, -1) if fits(n))
+    return what, next(n for n in range(min(ways - 1, MOST_GPUS), 0, -1) if not stack.unshared(n))
