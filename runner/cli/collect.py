@@ -10,8 +10,9 @@ import click
 
 from runner.cli import completing
 from runner.cli.common import profile_option
-from runner.diagnostics import Diagnostic, Span, shown_path
+from runner.diagnostics import Span, shown_path
 from runner.project import Project, find_project, valid_name
+from runner.provenance.find import has_not_run
 from runner.recipe.load import Refused
 from runner.recipe.naming import not_a_name
 from runner.record import METRICS, runs
@@ -72,14 +73,7 @@ def _draw(project: Project, sweep: str, profile: str, folder: Path, figures: Pat
 def _newest(project: Project, sweep: str, profile: str) -> Path:
     found = [r.path for r in runs(project, sweep, profile) if (r.path / POINTS).is_file()]
     if not found:
-        raise Refused(
-            Diagnostic(
-                "R410",
-                f"`{sweep}` has no run of a sweep in profile `{profile}`",
-                Span("<command line>"),
-                help=f"`make recipe R={sweep}` runs it",
-            )
-        )
+        raise has_not_run(sweep, profile)
     return found[0]
 
 

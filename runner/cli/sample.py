@@ -12,6 +12,7 @@ from runner.diagnostics import Diagnostic, Span
 from runner.engines.environment import OWN, ensure, environment
 from runner.launch.sample import sample, speaking
 from runner.project import find_project
+from runner.provenance.find import has_not_run
 from runner.recipe.load import Refused
 from runner.recipe.naming import find_recipe
 from runner.record import latest, read_run
@@ -49,10 +50,11 @@ def command(
     path = latest(project, name, profile)
     run = read_run(path) if path else None
     if run is None:
-        raise _refused(f"`{name}` has not run in profile `{profile}` yet", f"make recipe R={name} PROFILE={profile}")
+        raise has_not_run(name, profile)
     model = speaking(run)
     if model is None:
-        raise _refused(f"`{name}` leaves no model to sample from", "name a recipe that trains one")
+        message = f"`{name}` leaves no model to sample from"
+        raise Refused(Diagnostic("R410", message, Span("<command line>"), help="name a recipe that trains one"))
     engine = str(run.record.get("engine", {}).get("environment", "")).rpartition("-")[0] or "axolotl"
     env = environment(engine if engine != OWN else "axolotl")
     if not env.ready:
@@ -73,7 +75,3 @@ def command(
         last = next((line for line in reversed(said.splitlines()) if line.strip()), "it said nothing")
         click.echo(f"error: {name}: {last.removeprefix('sample: error: ')}", err=True)
         ctx.exit(4)
-
-
-def _refused(message: str, help: str) -> Refused:
-    return Refused(Diagnostic("R410", message, Span("<command line>"), help=help))
