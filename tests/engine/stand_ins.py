@@ -15,8 +15,10 @@ STANDS_IN = {
     "phase1/data-redpajama": ("phase1/data-fineweb-edu",),
     "phase1/gpt-shakespeare": ("phase1/gpt-1b",),
     "phase2/compute-optimal-2b-7b": ("phase2/lr-batch", "phase1/gpt-1b", "phase2/zero3-13b"),
-    "phase2/model-parallel": ("phase2/parallel-data", "phase2/parallel-pipeline", "phase2/lr-batch"),
-    "phase2/parallel-tensor": ("phase2/parallel-context",),  # and test_tensor_parallel.py trains what it renders
+    "phase2/model-parallel": ("phase2/zero2-13b", "phase2/parallel-pipeline", "phase2/lr-batch"),
+    "phase2/parallel-context": ("phase2/zero2-13b",),
+    "phase2/parallel-data": ("phase2/zero2-13b",),
+    "phase2/parallel-tensor": ("phase2/zero2-13b",),  # and test_tensor_parallel.py trains what it renders
     "phase2/parallel-zero3": ("phase2/zero3-13b",),
     "phase2/pretrain-3b": ("phase1/gpt-1b",),
     "phase2/pretrain-7b": ("phase1/gpt-1b", "phase2/zero3-13b"),

@@ -251,6 +251,7 @@ def test_the_hub_out_of_reach(make: Make) -> None:
     assert told.startswith("nobody/no-tokenizer: the hub can't be reached")
 
 
+@nightly
 def test_a_dataset_as_the_hub_has_it(make: Make, datatrove: Environment, source: Path) -> None:
     """`datasets` reads a folder by the same code that reads the hub; what changes is where the files come from."""
     folder = source.parent / "owner" / "set" / "data"
@@ -316,6 +317,7 @@ print("TEXT", json.dumps(t.decode(t("def f(x):\\n    return x  # ok")["input_ids
 """
 
 
+@nightly
 def test_its_tokenizer_loads_in_transformers_and_can_be_taken_again(
     make: Make, source: Path, axolotl: Environment
 ) -> None:

@@ -18,6 +18,7 @@ from runner.engines import jobs_dir
 from runner.engines.environment import ensure, environment
 from runner.jobs.shards import Shards
 from tests.engine.preparing import corpus, prepare, sentences
+from tests.engine.stand_ins import nightly
 
 Answer = dict[str, list[str]]
 # runs a corpus through the steps that `keys` ask for, in a folder of its own
@@ -103,6 +104,7 @@ def test_more_data_moves_nothing_to_the_other_side(run: Run, documents: list[str
 
 @settings(max_examples=2, deadline=None, suppress_health_check=list(HealthCheck))
 @given(seeds=st.lists(st.integers(0, 10_000), min_size=5, max_size=12, unique=True), shuffle=st.integers(0, 1000))
+@nightly
 def test_near_duplicates_leave_one_of_each_cluster_in_any_order(run: Run, seeds: list[int], shuffle: int) -> None:
     """Which one MinHash keeps depends on the order of documents (datatrove joins the smaller cluster to the larger);
     how many it keeps does not, and what it kept is left as it is."""

@@ -20,6 +20,7 @@ from runner.provenance.hub import Repo
 from runner.provenance.verify import verify
 from runner.record import Run, read_run
 from tests.engine.conftest import Smoke
+from tests.engine.stand_ins import nightly
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 # every field as the hub's own library reads it: model-index becomes results, and back
@@ -48,7 +49,7 @@ def test_every_smoked_run_is_as_recorded(smoked: Smoke) -> None:
 
 
 # Axolotl with an adapter that it draws and merges, and transformers' Trainer on prepared shards
-@pytest.mark.parametrize("recipe", ["phase4/sft-13b", "phase1/gpt-nano"])
+@pytest.mark.parametrize("recipe", ["phase4/sft-13b", pytest.param("phase1/gpt-nano", marks=nightly)])
 def test_a_run_comes_out_the_same_from_its_directory_alone(smoked: Smoke, recipe: str) -> None:
     """On a CPU with one thread: every byte of every output, every metric, every step; without the recipe's file."""
     run = smoked.run(recipe)

@@ -17,6 +17,7 @@ import pytest
 from runner.engines import jobs_dir
 from runner.engines.environment import ensure, environment
 from tests.engine.rag_folder import ENV, GUIDE, HERE, Worker, fill, written
+from tests.engine.stand_ins import nightly
 
 
 @pytest.fixture(scope="module")
@@ -215,6 +216,7 @@ def test_postgres_killed_is_unavailable_and_comes_back(worker: Worker, index: Pa
     assert found["seconds"] < 30
 
 
+@nightly
 def test_moved_from_store_to_store_nothing_is_lost(worker: Worker, index: Path, tmp_path: Path, cache: Path) -> None:
     sources = [{"path": str(index.parent / "docs"), "meta": {"team": "zoo"}}]
     chunking = {"splitter": "auto", "chunk_size": 32, "chunk_overlap": 8, "parent_size": 96}

@@ -16,6 +16,7 @@ from runner.launch.local import MARK
 from runner.record import runs
 from tests.engine.conftest import RUNNER, Smoke
 from tests.engine.slurm import cluster, missing
+from tests.engine.stand_ins import nightly
 
 SWEEP = """\
 recipe: 1
@@ -106,6 +107,7 @@ def test_a_point_added_later_reuses_what_is_done(scratch: Smoke, written: Path) 
     assert len(shown.splitlines()) == 4
 
 
+@nightly
 @pytest.mark.skipif(bool(missing()), reason=f"no Slurm here: {', '.join(missing())}")
 def test_a_slurm_array_takes_the_children(scratch: Smoke, written: Path, tmp_path: Path) -> None:
     """The same children as tasks of an array, on the two nodes of a real Slurm; a second call finds them done."""
