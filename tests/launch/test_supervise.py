@@ -157,6 +157,12 @@ echo '{}' > output/adapter_config.json
 """
 
 
+@pytest.fixture(autouse=True)
+def own_gpus(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """GPUs are locked for a whole machine, where another test may have them."""
+    monkeypatch.setenv("RUNNER_CACHE", str(tmp_path / "cache"))
+
+
 @pytest.fixture
 def engine(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("runner.launch.supervise.render", lambda recipe: {"launch.sh": ENGINE})
