@@ -180,7 +180,7 @@ lint: $(VENV)/.dev
 
 # a test of real processes that failed is tried again, and pytest counts it (`rerun`); one that hangs is ended
 AGAIN := -n 2 --dist load --again 2 --durations 40 --timeout 1500 -o timeout_func_only=true
-test: $(VENV)/.dev lint ## each engine and kind smoked: half an hour
+test: $(VENV)/.dev lint ## each engine and kind smoked: under an hour
 	@$(VENV)/bin/python -m pytest -m "not nightly" $(AGAIN)
 
 test-all: $(VENV)/.dev lint ## every recipe smoked: over an hour

@@ -79,9 +79,15 @@ def scratch(tmp_path_factory: pytest.TempPathFactory, axolotl: Environment) -> S
 
 
 @pytest.fixture(scope="session")
-def smoked(scratch: Smoke, request: pytest.FixtureRequest) -> Smoke:
+def left_out(request: pytest.FixtureRequest) -> frozenset[str]:
+    """Recipes that are not smoked: those that another stands in for, where no test is asked for that wants them."""
+    every = any(item.get_closest_marker("nightly") for item in request.session.items)
+    return frozenset() if every else frozenset(STANDS_IN)
+
+
+@pytest.fixture(scope="session")
+def smoked(scratch: Smoke, left_out: frozenset[str]) -> Smoke:
     """The same, after `make -j2` has smoked the recipes. A recipe that fails does not keep the others from running.
-    Those that another stands in for are left out where no test is asked for that wants them.
 
     What failed is tried once more, as pytest tries a test that failed (`--reruns`), and named among the warnings: on
     a loaded machine one server that came too late would otherwise take an hour's work with it.
@@ -89,9 +95,7 @@ def smoked(scratch: Smoke, request: pytest.FixtureRequest) -> Smoke:
     graph = scratch.call("graph")
     assert graph.returncode == 0, graph.stderr
     makefile = scratch.project.root / "graph.mk"
-    every = any(item.get_closest_marker("nightly") for item in request.session.items)
-    left_out = "" if every else " ".join(STANDS_IN)
-    wanted = f"$(patsubst %,artifacts/%/smoke/done,$(filter-out {left_out},$(RECIPES)))"
+    wanted = f"$(patsubst %,artifacts/%/smoke/done,$(filter-out {' '.join(sorted(left_out))},$(RECIPES)))"
     makefile.write_text(f"{graph.stdout}\nall-smoke: {wanted}\n")
     if _make(scratch, makefile):
         warnings.warn(f"smoked once more, since these failed:\n{scratch.failures()}", stacklevel=1)

@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, expect
 
-from runner.record import RECORD, latest, write_json
+from runner.record import RECORD, write_json
 from tests.engine.conftest import RUNNER, Smoke
 from tests.engine.rag_browser import WIDTHS, chromium, grave, needs_chromium
 
@@ -120,11 +120,13 @@ class Shown:
 @needs_chromium
 @pytest.mark.parametrize("theme", ["light", "dark"])
 @pytest.mark.parametrize("width", WIDTHS)
-def test_the_page_without_a_network(smoked: Smoke, page: Path, browser: Browser, width: str, theme: str) -> None:
+def test_the_page_without_a_network(
+    left_out: frozenset[str], page: Path, browser: Browser, width: str, theme: str
+) -> None:
     shown = Shown(browser, page.as_uri(), width, theme, offline=True)
     sections = shown.page.locator("main section").evaluate_all("all => all.map(each => each.id)")
-    fitted = latest(smoked.project, "phase2/scaling-sweep", "smoke") is not None  # by `make test-all`
-    assert set(SECTIONS) - (set() if fitted else {"scaling"}) <= set(sections)
+    absent = {"scaling"} if "phase2/scaling-sweep" in left_out else set()
+    assert set(SECTIONS) - absent <= set(sections)
     assert shown.page.locator("#curves svg").count() >= 6
     assert shown.page.locator("#lineage .node").count() > 10
     assert shown.page.evaluate("document.scrollingElement.scrollWidth - innerWidth") <= 0

@@ -9,7 +9,7 @@ from math import prod
 from typing import Any
 
 from runner.diagnostics import Diagnostic
-from runner.recipe.document import walk
+from runner.recipe.document import Node, walk
 from runner.recipe.kinds import header_keys, kind_names, kind_schema
 from runner.recipe.load import printable
 from runner.recipe.rules import Facts, rule
@@ -25,6 +25,13 @@ def _serve_keys() -> dict[str, Any]:
     return {key: schema for key, schema in given.items() if key not in header_keys()}
 
 
+def own_servers(facts: Facts) -> Iterator[tuple[str, dict[str, Node]]]:
+    """Each server that the run starts for itself: its dotted path, and its keys."""
+    for path, node in walk(facts.doc.root):
+        if path and path[-1] == "serve" and isinstance(node.value, dict):
+            yield ".".join(map(str, path)), node.value
+
+
 @rule("R845", "a server's key with a value of another kind", source="https://docs.vllm.ai/en/latest/cli/serve/")
 def server_values(facts: Facts) -> Iterator[Diagnostic]:
     """A model that is served for an evaluation, a judge or a RAG system is described by keys of kind `serve`. Their
@@ -32,16 +39,13 @@ def server_values(facts: Facts) -> Iterator[Diagnostic]:
     """
     from jsonschema import Draft202012Validator
 
-    for path, node in walk(facts.doc.root):
-        if not path or path[-1] != "serve" or not isinstance(node.value, dict):
-            continue
-        for key, below in node.value.items():
+    for at, given in own_servers(facts):
+        for key, below in given.items():
             wrong = next(Draft202012Validator(_serve_keys().get(key, True)).iter_errors(below.plain()), None)
             if wrong is not None:
-                at = ".".join(map(str, (*path, key)))
                 yield facts.report(
                     "R845",
-                    at,
+                    f"{at}.{key}",
                     f"`{printable(key, 40)}`: {printable(wrong.message, 120)}",
                     help=f"write `{printable(key, 40)}` as a recipe of kind `serve` has it",
                 )
@@ -53,9 +57,8 @@ def server_gpus(facts: Facts) -> Iterator[Diagnostic]:
     tensor parallel times pipeline stages times engines inside it, for each replica. Those of one run start one after
     the other, so each may have them all.
     """
-    for path, node in walk(facts.doc.root):
-        at = ".".join(map(str, path))
-        if path and path[-1] == "serve" and isinstance(node.value, dict) and (told := beyond_the_box(facts, f"{at}.")):
+    for at, _ in own_servers(facts):
+        if told := beyond_the_box(facts, f"{at}."):
             yield facts.report("R875", f"{at}.{told.key}", told.what, help=told.help)
 
 

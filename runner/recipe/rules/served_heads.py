@@ -7,9 +7,8 @@ from collections.abc import Iterator
 from runner.diagnostics import Diagnostic
 from runner.facts.boxes import MOST_GPUS
 from runner.facts.models import Model, find_model
-from runner.recipe.document import walk
 from runner.recipe.rules import Facts, rule
-from runner.recipe.rules.own_servers import PARALLEL, beyond_the_box
+from runner.recipe.rules.own_servers import PARALLEL, beyond_the_box, own_servers
 
 
 @rule(
@@ -22,12 +21,9 @@ def heads(facts: Facts) -> Iterator[Diagnostic]:
     of kind `serve` is: attention heads in equal numbers, heads of keys and values in equal numbers or as copies of one.
     vLLM ends where they don't come out even, once the run has come to it.
     """
-    for path, node in walk(facts.doc.root):
-        if not path or path[-1] != "serve" or not isinstance(node.value, dict):
-            continue
-        at = ".".join(map(str, path))
+    for at, _ in own_servers(facts):
         ways = facts.get(f"{at}.tensor_parallel_size", 1)
-        beside = ".".join(map(str, (*path[:-1], "model")))
+        beside = at.removesuffix("serve") + "model"
         name = facts.get(f"{at}.model") or facts.get(beside)
         if not isinstance(ways, int) or isinstance(ways, bool) or ways < 2 or not isinstance(name, str):
             continue
